@@ -1,0 +1,20 @@
+# Passed as -DCMAKE_PROJECT_INCLUDE=<this file> when ROS 2 comes from wheels. Their exported targets name the
+# include directories of the machine that built them, and CMake refuses targets whose directories are missing:
+# keep only those that exist here, once every target of the directory is known.
+function(_ovseg_keep_existing_includes)
+  get_property(imported DIRECTORY PROPERTY IMPORTED_TARGETS)
+  foreach(target IN LISTS imported)
+    get_target_property(directories ${target} INTERFACE_INCLUDE_DIRECTORIES)
+    if(directories)
+      set(existing)
+      foreach(directory IN LISTS directories)
+        string(GENEX_STRIP "${directory}" plain)
+        if(NOT plain STREQUAL directory OR EXISTS "${directory}")
+          list(APPEND existing "${directory}")
+        endif()
+      endforeach()
+      set_target_properties(${target} PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "${existing}")
+    endif()
+  endforeach()
+endfunction()
+cmake_language(DEFER CALL _ovseg_keep_existing_includes)

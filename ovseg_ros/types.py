@@ -1,0 +1,180 @@
+"""What the rooms hand each other: frames, segmentations, and the language they share. Nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import torch
+
+from ovseg_ros.errors import OvsegError
+
+POSE_TOLERANCE = 1e-3
+"""How far ``R @ R.T`` of a pose may be from the identity before the pose is refused."""
+
+
+class InvalidFrameError(OvsegError):
+    """A frame that must not reach the map. ``cause`` is a short stable word for counters."""
+
+    def __init__(self, cause: str, message: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """A pinhole camera without distortion.
+
+    Pixel coordinates are integers at pixel centres, as in ROS and OpenCV: the centre of the
+    top-left pixel is (0, 0), so a centred principal point is ``((width - 1) / 2, (height - 1) / 2)``.
+
+    Example:
+        >>> camera = Intrinsics(fx=300.0, fy=300.0, cx=159.5, cy=119.5, width=320, height=240)
+        >>> camera.scaled(640, 480).cx
+        319.5
+    """
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+
+    def scaled(self, width: int, height: int) -> Intrinsics:
+        """The same camera with its image resized to ``width`` x ``height`` pixels."""
+        sx, sy = width / self.width, height / self.height
+        return Intrinsics(
+            fx=self.fx * sx,
+            fy=self.fy * sy,
+            cx=(self.cx + 0.5) * sx - 0.5,
+            cy=(self.cy + 0.5) * sy - 0.5,
+            width=width,
+            height=height,
+        )
+
+    def validate(self) -> None:
+        """Raise InvalidFrameError("intrinsics") unless the values describe a camera."""
+        values = torch.tensor([self.fx, self.fy, self.cx, self.cy])
+        if not torch.isfinite(values).all() or self.fx <= 0 or self.fy <= 0:
+            raise InvalidFrameError(
+                "intrinsics",
+                f"focal lengths must be positive and finite, got fx={self.fx} fy={self.fy} "
+                f"cx={self.cx} cy={self.cy}: check the camera's calibration (camera_info)",
+            )
+        if self.width <= 0 or self.height <= 0:
+            raise InvalidFrameError(
+                "intrinsics",
+                f"image size must be positive, got {self.width}x{self.height}: check camera_info",
+            )
+
+
+@dataclass(frozen=True)
+class RgbdFrame:
+    """One registered colour + depth image with its camera and pose. Validates itself once, at the door.
+
+    Attributes:
+        rgb: (H, W, 3) uint8.
+        depth: (H, W) float32 metres along the optical axis. REP-118: NaN = no reading,
+            +inf = beyond range, -inf = too near. Zero and negative readings mean no reading.
+        intrinsics: of this very image size.
+        pose: (4, 4) float64 camera -> world; the camera in optical axes (x right, y down, z forward).
+        stamp_ns: nanoseconds, of the sensor.
+        semantics: (H, W) int32 ground-truth label ids (0 = unlabelled), where a data set has them.
+
+    Raises:
+        InvalidFrameError: with the cause ("size", "dtype", "intrinsics", "pose") and what to do.
+    """
+
+    rgb: torch.Tensor
+    depth: torch.Tensor
+    intrinsics: Intrinsics
+    pose: torch.Tensor
+    stamp_ns: int
+    semantics: torch.Tensor | None = None
+
+    def __post_init__(self) -> None:
+        height, width = self.intrinsics.height, self.intrinsics.width
+        if tuple(self.rgb.shape) != (height, width, 3) or tuple(self.depth.shape) != (height, width):
+            raise InvalidFrameError(
+                "size",
+                f"colour {tuple(self.rgb.shape)}, depth {tuple(self.depth.shape)} and camera "
+                f"{height}x{width} disagree: depth must be registered to the colour image",
+            )
+        if self.rgb.dtype != torch.uint8 or self.depth.dtype != torch.float32:
+            raise InvalidFrameError(
+                "dtype", f"colour must be uint8 and depth float32, got {self.rgb.dtype} and {self.depth.dtype}"
+            )
+        self.intrinsics.validate()
+        validate_pose(self.pose)
+
+
+def validate_pose(pose: torch.Tensor) -> None:
+    """Raise InvalidFrameError("pose") unless ``pose`` is a finite rigid (4, 4) transform."""
+    if tuple(pose.shape) != (4, 4) or not torch.isfinite(pose).all():
+        raise InvalidFrameError(
+            "pose", "the camera pose is not a finite 4x4 transform: check the localisation that publishes it"
+        )
+    rotation = pose[:3, :3].double()
+    error = (rotation @ rotation.T - torch.eye(3, dtype=torch.float64, device=pose.device)).abs().max()
+    if error > POSE_TOLERANCE or torch.linalg.det(rotation) < 0:
+        raise InvalidFrameError(
+            "pose",
+            f"the camera pose is not a rotation (error {float(error):.3g}, limit {POSE_TOLERANCE}): "
+            "check the localisation that publishes it",
+        )
+
+
+@dataclass(frozen=True)
+class InstanceMask:
+    """One object in one image: ``mask`` (h, w) bool on the segmentation's grid, ``score`` 0..1, ``label``."""
+
+    mask: torch.Tensor
+    score: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What a model saw in one image.
+
+    Attributes:
+        features: (C, h, w) float, at the model's own grid, never upsampled. What the channels mean
+            is the space's affair: language features, or one score per concept.
+        space: id of the feature space, as in LanguageSpace.id.
+        instances: masks, where the model has them.
+    """
+
+    features: torch.Tensor
+    space: str
+    instances: tuple[InstanceMask, ...] = field(default=())
+
+
+@runtime_checkable
+class LanguageSpace(Protocol):
+    """Words in the feature space of a map. Backends give one; maps store its id."""
+
+    @property
+    def id(self) -> str:
+        """Names model and weights; features of spaces with different ids are never compared."""
+
+    @property
+    def logit_scale(self) -> float:
+        """What cosines are multiplied with before a softmax; learned or published with the model."""
+
+    def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
+        """N texts -> (N, D) float32, unit norm."""
+
+    def align(self, features: torch.Tensor) -> torch.Tensor:
+        """(V, C) fused voxel features -> (V, D) float32 in the space of the texts, unit norm or zero."""
+
+
+class Segmenter(Protocol):
+    """A backend: images in, features out, and the words that go with them."""
+
+    @property
+    def space(self) -> LanguageSpace: ...
+
+    def __call__(self, rgb: torch.Tensor) -> Segmentation:
+        """(H, W, 3) uint8 on any device -> Segmentation on the segmenter's device."""
