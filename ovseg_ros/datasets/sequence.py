@@ -1,0 +1,142 @@
+"""A recording that is read frame by frame, whatever its layout on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from ovseg_ros.datasets.files import ClassTable, read_camera_matrix, read_colour, read_depth, read_image, stamp_of
+from ovseg_ros.datasets.labelled_mesh import LabelledMesh
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.types import Intrinsics, InvalidFrameError, RgbdFrame
+
+
+@dataclass(frozen=True)
+class FrameFiles:
+    """Where one frame lies: its number in the file names, its images, and labels if the recording has them."""
+
+    number: int
+    colour: Path
+    depth: Path
+    labels: Path | None
+
+
+@dataclass(frozen=True)
+class RgbdSequence:
+    """A posed RGB-D recording; frames are decoded when asked for, one at a time.
+
+    Attributes:
+        root: folder of the recording.
+        layout: how it lies on disk, as `open_sequence` names it.
+        files: one entry per frame, in order.
+        poses: (N, 4, 4) float64 camera -> world; NaN where a pose was unreadable.
+        intrinsics: of the depth images.
+        units_per_metre: of the 16-bit depth images.
+        no_reading: raw depth values that mean no reading.
+        classes: what the ids in labels and mesh mean; None if nothing in the recording says so.
+        load_mesh: reads the ground-truth mesh, or gives None if there is none.
+        fit_colour_to_depth: the layout allows colour and labels of another size than depth.
+
+    Example:
+        >>> sequence = open_sequence("kitchen_rgbd")  # doctest: +SKIP
+        >>> for frame in sequence:  # doctest: +SKIP
+        ...     semantic_map.integrate(frame, segmenter(frame.rgb))
+    """
+
+    root: Path
+    layout: str
+    files: tuple[FrameFiles, ...]
+    poses: torch.Tensor
+    intrinsics: Intrinsics
+    units_per_metre: float
+    no_reading: tuple[int, ...]
+    classes: ClassTable | None
+    load_mesh: Callable[[], LabelledMesh | None]
+    fit_colour_to_depth: bool = False
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes of the ground truth; empty if the recording has none."""
+        return self.classes.names if self.classes else ()
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> RgbdFrame:
+        """Decode frame ``index``.
+
+        Raises:
+            InvalidFrameError: this one frame is damaged; the others can still be read.
+            IndexError: there is no such frame.
+        """
+        files = self.files[index]
+        depth = read_depth(files.depth, self.units_per_metre, self.no_reading)
+        rgb = read_colour(files.colour)
+        if self.fit_colour_to_depth and rgb.shape[:2] != depth.shape:
+            rgb = cv2.resize(rgb, depth.shape[::-1], interpolation=cv2.INTER_AREA).astype(np.uint8)
+        return RgbdFrame(
+            rgb=torch.from_numpy(rgb),
+            depth=torch.from_numpy(depth),
+            intrinsics=self.intrinsics,
+            pose=self.poses[index],
+            stamp_ns=stamp_of(files.number),
+            semantics=self._semantics(files, depth.shape),
+        )
+
+    def __iter__(self) -> Iterator[RgbdFrame]:
+        return (self[index] for index in range(len(self)))
+
+    def mesh(self) -> LabelledMesh | None:
+        """The ground-truth mesh, if the recording has one.
+
+        Raises:
+            OvsegError: the mesh is damaged, or nothing says what its labels mean.
+        """
+        return self.load_mesh()
+
+    def _semantics(self, files: FrameFiles, shape: tuple[int, ...]) -> torch.Tensor | None:
+        if self.classes is None or files.labels is None:
+            return None
+        raw = read_image(files.labels, cv2.IMREAD_UNCHANGED)
+        if raw.ndim != 2 or not np.issubdtype(raw.dtype, np.integer):
+            raise InvalidFrameError("dtype", f"{files.labels} must hold one integer label per pixel, got {raw.shape}")
+        if self.fit_colour_to_depth and raw.shape != shape:
+            raw = cv2.resize(raw, shape[::-1], interpolation=cv2.INTER_NEAREST)
+        if raw.shape != shape:
+            raise InvalidFrameError("size", f"{files.labels} is {raw.shape} but the depth image is {shape}")
+        return torch.from_numpy(self.classes.labels_of(raw.astype(np.int64)))
+
+
+def incomplete(path: Path, layout: str, missing: str, tree: str) -> OvsegError:
+    """The one sentence about a wrong or partial recording."""
+    return OvsegError(f"{path} is not a whole {layout} recording: {missing}; expected {tree}")
+
+
+def read_intrinsics(path: Path, files: tuple[FrameFiles, ...]) -> Intrinsics:
+    """The camera matrix in a text file, with the size of the first depth image that can be read.
+
+    Raises:
+        OvsegError: the matrix is missing or unreadable, or so are all depth images.
+    """
+    matrix = read_camera_matrix(path)
+    fx, fy, cx, cy = (float(matrix[row, column]) for row, column in ((0, 0), (1, 1), (0, 2), (1, 2)))
+    for entry in files:
+        try:
+            image = read_image(entry.depth, cv2.IMREAD_UNCHANGED)
+        except InvalidFrameError:
+            continue
+        return Intrinsics(fx, fy, cx, cy, width=image.shape[1], height=image.shape[0])
+    raise OvsegError(
+        f"none of the {len(files)} depth images can be read, the first is {files[0].depth}: copy them again"
+    )
+
+
+def number_in(path: Path) -> int | None:
+    """The frame number in a file name like ``frame-000012.color.jpg`` or ``12.png``; None if it has none."""
+    digits = "".join(character for character in path.name.split(".")[0] if character.isdigit())
+    return int(digits) if digits else None

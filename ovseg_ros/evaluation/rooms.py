@@ -1,0 +1,142 @@
+"""Score a backend on generated rooms that were not used in training.
+
+Run as ``python -m ovseg_ros.evaluation.rooms --rooms 10 --seed 9000``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from tqdm import tqdm
+
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.evaluation.images import score_images
+from ovseg_ros.evaluation.oracle import OracleSpace
+from ovseg_ros.evaluation.scenes import format_classes, format_report, report, score_scene, without_nan
+from ovseg_ros.mapping import MappingConfig
+from ovseg_ros.segmentation import load_segmenter
+from ovseg_ros.simulation import RoomSequence
+from ovseg_ros.types import RgbdFrame, Segmentation, Segmenter
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    options = _parse(arguments)
+    try:
+        results = _score_images(options) if options.images else _score_maps(options)
+    except OvsegError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(without_nan(results), indent=1) if options.json else _as_text(results))
+    return 0
+
+
+def _score_maps(options: argparse.Namespace) -> dict[str, Any]:
+    config = MappingConfig(voxel_size=options.voxel_size)
+    segmenter = None if options.oracle else load_segmenter(options.backend, options.device)
+    scores = []
+    with tqdm(total=options.rooms * options.frames, unit="frame", file=sys.stderr) as progress:
+
+        def counted(indices: Iterable[int]) -> Iterator[int]:
+            for index in indices:
+                yield index
+                progress.update()
+
+        for seed, sequence in _rooms(options):
+            oracle = OracleSpace(sequence.class_names)
+            space = segmenter.space if segmenter else oracle
+            segment = _segment_colours(segmenter) if segmenter else oracle.segment
+            name = f"room-{seed}"
+            score = score_scene(name, sequence, segment, space, config, device=options.device, frames=counted)
+            scores.append(score)
+            progress.set_postfix(mIoU=f"{score.confusion.mean_iou:.3f}")
+    return {**_settings(options, "rooms"), **report(scores)}
+
+
+def _score_images(options: argparse.Namespace) -> dict[str, Any]:
+    segmenter = load_segmenter(options.backend, options.device)
+
+    def frames() -> Iterator[RgbdFrame]:
+        with tqdm(total=options.rooms * options.frames, unit="image", file=sys.stderr) as progress:
+            for _, sequence in _rooms(options):
+                for index in range(len(sequence)):
+                    yield sequence[index]
+                    progress.update()
+
+    scores = score_images(frames(), segmenter, RoomSequence.class_names)
+    return {
+        **_settings(options, "rooms-images"),
+        "images": scores.images,
+        "open": scores.open_choice.summary(),
+        "grounding": scores.grounding.summary(),
+        "per_class": scores.open_choice.per_class(),
+    }
+
+
+def _segment_colours(segmenter: Segmenter) -> Callable[[RgbdFrame], Segmentation]:
+    return lambda frame: segmenter(frame.rgb)
+
+
+def _rooms(options: argparse.Namespace) -> Iterator[tuple[int, RoomSequence]]:
+    width, height = options.size
+    for seed in range(options.seed, options.seed + options.rooms):
+        yield seed, RoomSequence(seed, frames=options.frames, width=width, height=height)
+
+
+def _settings(options: argparse.Namespace, protocol: str) -> dict[str, Any]:
+    return {
+        "protocol": protocol,
+        "backend": "ground truth" if options.oracle else options.backend,
+        "seeds": list(range(options.seed, options.seed + options.rooms)),
+        "frames": options.frames,
+        "size": "x".join(map(str, options.size)),
+        "voxel_size": options.voxel_size,
+    }
+
+
+def _as_text(results: dict[str, Any]) -> str:
+    if "scenes" in results:
+        return format_report(results)
+    lines = [
+        f"{name:10}" + "  ".join(f"{key} {value:.3f}" for key, value in results[name].items())
+        for name in ("open", "grounding")
+    ]
+    return "\n".join([*lines, "", format_classes(results["per_class"])])
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m ovseg_ros.evaluation.rooms", description=__doc__.splitlines()[0])
+    parser.add_argument("--rooms", type=_positive, default=10, help="how many rooms")
+    parser.add_argument("--seed", type=int, default=9000, help="of the first room; the others count up from it")
+    parser.add_argument("--frames", type=_positive, default=60, help="per room")
+    parser.add_argument("--size", type=_size, default=(320, 240), metavar="WxH", help="of the images")
+    parser.add_argument("--voxel-size", type=float, default=0.05, help="metres")
+    parser.add_argument("--backend", default="openseg", help="which segmenter to score")
+    parser.add_argument("--device", default="cpu")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--oracle", action="store_true", help="ground-truth labels in place of the model")
+    kind.add_argument("--images", action="store_true", help="score single images, without a map")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    return parser.parse_args(arguments)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} must be at least 1")
+    return value
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size like 320x240")
+    return int(width), int(height)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,9 @@
+"""RGB-D frames and 2D segmentations in, a 3D semantic map out."""
+
+from __future__ import annotations
+
+from ovseg_ros.mapping.config import MappingConfig
+from ovseg_ros.mapping.fusion import FusionOperator, build_fusion_operator
+from ovseg_ros.mapping.semantic_map import SemanticMap
+
+__all__ = ["FusionOperator", "MappingConfig", "SemanticMap", "build_fusion_operator"]

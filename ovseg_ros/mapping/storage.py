@@ -1,0 +1,210 @@
+"""A map as one file, `*.ovmap`: safetensors, with what the numbers mean in its JSON header.
+
+Saving is atomic: whatever happens meanwhile, the path holds either the whole old file or the whole new
+one. Loading checks everything before it builds anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.mapping.config import MappingConfig
+from ovseg_ros.mapping.semantic_map import SemanticMap
+from ovseg_ros.vocabulary import Vocabulary
+
+EXTENSION = ".ovmap"
+FORMAT = "ovmap"
+FORMAT_VERSION = 1
+
+STORED_FEATURE_DTYPES = {"float32": "F32", "float16": "F16"}
+"""Feature precisions as safetensors names them."""
+
+MAX_REVISION = 2**63 - 1
+
+
+def save(semantic_map: SemanticMap, path: str | os.PathLike[str]) -> None:
+    """Write a map to ``path`` in one atomic step, over an older file if there is one.
+
+    The map must not change meanwhile: a caller with threads holds its lock.
+
+    Raises:
+        OvsegError: wrong extension, or the file can't be written there; an older file is as it was.
+    """
+    target = Path(path).expanduser()
+    if target.suffix != EXTENSION:
+        raise OvsegError(f"a map file ends in {EXTENSION}, got {target.name!r}: write to {target.stem}{EXTENSION}")
+    if not target.parent.is_dir():
+        raise OvsegError(f"the folder {target.parent} doesn't exist: create it first, then save {target.name}")
+    if target.is_dir():
+        raise OvsegError(f"{target} is a folder: choose another name for the map file")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    columns = {name: column.cpu() for name, column in semantic_map.columns.items()}
+    try:
+        temporary.touch(exist_ok=False)
+        mode = temporary.stat().st_mode
+        save_file(columns, temporary, metadata=_header_fields(semantic_map))
+        # safetensors makes private files; a map is as readable as any other new file of its owner.
+        temporary.chmod(mode)
+        _sync(temporary)
+        os.replace(temporary, target)
+        _sync(target.parent)
+    except (OSError, SafetensorError) as error:
+        raise OvsegError(f"can't write {target}: {error}: check permissions and free space") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> SemanticMap:
+    """Read a map that `save` wrote.
+
+    Args:
+        path: the file.
+        device: where the map shall live.
+
+    Raises:
+        OvsegError: the file is missing, truncated, foreign, newer than this program, or holds values
+            that no map has.
+    """
+    source = Path(path).expanduser()
+    if not source.is_file():
+        raise OvsegError(f"there is no map file {source}: check the path")
+    try:
+        with safe_open(source, framework="pt") as file:
+            header = _Header.parse(source, file.metadata() or {})
+            names = list(file.keys())
+            header.check_columns(source, {name: file.get_slice(name) for name in names})
+            columns = {name: file.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise OvsegError(f"{source} is not a whole map file ({error}): it was cut off or is of another kind") from error
+    except OSError as error:
+        raise OvsegError(f"can't read {source}: {error}: check permissions") from error
+    _check_values(source, columns)
+    return SemanticMap.from_columns(
+        columns,
+        config=header.config,
+        space=header.space,
+        vocabulary=header.vocabulary,
+        revision=header.revision,
+        device=device,
+        frame_id=header.frame,
+    )
+
+
+def _header_fields(semantic_map: SemanticMap) -> dict[str, str]:
+    """Everything that is not a tensor; safetensors allows only strings as values."""
+    return {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "voxel_size": repr(semantic_map.config.voxel_size),
+        "frame": semantic_map.frame_id,
+        "space": semantic_map.space or "",
+        "vocabulary": json.dumps(semantic_map.vocabulary.synonyms),
+        "revision": str(semantic_map.revision),
+        "counts": json.dumps({"voxels": semantic_map.voxel_count, "channels": semantic_map.features.shape[1]}),
+        "config": json.dumps(asdict(semantic_map.config)),
+    }
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What the header of a file says."""
+
+    config: MappingConfig
+    space: str | None
+    vocabulary: Vocabulary
+    frame: str
+    revision: int
+    voxels: int
+    channels: int
+
+    @classmethod
+    def parse(cls, source: Path, fields: dict[str, str]) -> _Header:
+        """Check the header of ``source`` field by field."""
+        _check_version(source, fields)
+        try:
+            counts = json.loads(fields["counts"])
+            header = cls(
+                config=MappingConfig(**json.loads(fields["config"])),
+                space=fields["space"] or None,
+                vocabulary=_vocabulary(json.loads(fields["vocabulary"])),
+                frame=fields["frame"],
+                revision=int(fields["revision"]),
+                voxels=int(counts["voxels"]),
+                channels=int(counts["channels"]),
+            )
+            if not 0 <= header.revision <= MAX_REVISION or float(fields["voxel_size"]) != header.config.voxel_size:
+                raise ValueError("revision or voxel_size")
+        except (OvsegError, LookupError, TypeError, ValueError, OverflowError) as error:
+            raise OvsegError(f"{source} is damaged (header: {error}): save the map again") from error
+        return header
+
+    def check_columns(self, source: Path, slices: dict[str, Any]) -> None:
+        """Compare names, shapes and types of the stored tensors with what the header says."""
+        expected = {
+            "keys": ([self.voxels], "I64"),
+            "weights": ([self.voxels], "F32"),
+            "colours": ([self.voxels, 3], "F32"),
+            "features": ([self.voxels, self.channels], STORED_FEATURE_DTYPES[self.config.feature_dtype]),
+            "last_seen": ([self.voxels], "I64"),
+        }
+        found = {name: (part.get_shape(), part.get_dtype()) for name, part in slices.items()}
+        if found != expected:
+            wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+            raise OvsegError(f"{source} is damaged (size or type of {', '.join(wrong)}): save the map again")
+
+
+def _check_version(source: Path, fields: dict[str, str]) -> None:
+    """Refuse what is not a map, or one of a format that this program can't know."""
+    version = fields.get("format_version", "")
+    if fields.get("format") != FORMAT or not version.isdecimal():
+        raise OvsegError(f"{source} is a safetensors file but not a map: give a file that ovseg_ros saved")
+    if int(version) > FORMAT_VERSION:
+        raise OvsegError(
+            f"{source} has format version {version}, newer than {FORMAT_VERSION}, the newest that this "
+            "ovseg_ros reads: update ovseg_ros"
+        )
+
+
+def _vocabulary(groups: Any) -> Vocabulary:
+    """Parsed JSON -> Vocabulary; ValueError unless it is a list of non-empty lists of words."""
+    if not isinstance(groups, list) or not all(
+        isinstance(group, list) and group and all(isinstance(word, str) for word in group) for group in groups
+    ):
+        raise ValueError("vocabulary")
+    return Vocabulary(tuple(tuple(group) for group in groups))
+
+
+def _check_values(source: Path, columns: dict[str, torch.Tensor]) -> None:
+    """Refuse numbers that no map holds."""
+    keys, weights, colours, features = (columns[name] for name in ("keys", "weights", "colours", "features"))
+    problems = {
+        "features that are not finite": not torch.isfinite(features).all(),
+        "weights that are not positive and finite": not (torch.isfinite(weights) & (weights > 0)).all(),
+        "colours outside 0..255": not ((colours >= 0) & (colours <= 255)).all(),
+        "voxel keys out of range": bool((keys < 0).any()),
+        "the same voxel twice": len(torch.unique(keys)) != len(keys),
+    }
+    found = [problem for problem, present in problems.items() if present]
+    if found:
+        raise OvsegError(f"{source} is damaged: it has {' and '.join(found)}: save the map again")
+
+
+def _sync(path: Path) -> None:
+    """Have a file, or the entries of a folder, on the disk before going on."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

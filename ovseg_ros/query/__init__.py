@@ -1,0 +1,8 @@
+"""A semantic map and words in, answers out."""
+
+from __future__ import annotations
+
+from ovseg_ros.query.matches import Match, ask
+from ovseg_ros.query.similarity import MapIndex, score_voxels
+
+__all__ = ["MapIndex", "Match", "ask", "score_voxels"]

@@ -1,0 +1,114 @@
+"""How well each voxel fits each query: probabilities against everything else it might be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
+
+import torch
+
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.mapping import SemanticMap
+from ovseg_ros.query.calibration import SAME_MEANING_COSINE
+from ovseg_ros.query.phrases import Phrase, parse_queries
+from ovseg_ros.types import LanguageSpace
+from ovseg_ros.vocabulary import GENERIC_NEGATIVES
+
+CHUNK = 16_384
+"""Voxels scored at a time: bounds the memory of the logits."""
+
+
+class MapIndex:
+    """One revision of a map, aligned with the words of its language space."""
+
+    def __init__(self, semantic_map: SemanticMap, space: LanguageSpace) -> None:
+        """Align all features once.
+
+        Raises:
+            OvsegError: the map was built in another space.
+        """
+        if semantic_map.space not in (None, space.id):
+            raise OvsegError(
+                f"the map holds features of {semantic_map.space!r}, the words are of {space.id!r}: "
+                "ask with the backend and weights that the map was built with"
+            )
+        self.revision = semantic_map.revision
+        self.space = space
+        self._colours = semantic_map.colours
+        negatives = tuple(dict.fromkeys((*semantic_map.vocabulary.names, *GENERIC_NEGATIVES)))
+        self._negative_texts = space.encode_text(negatives).to(semantic_map.device)
+        self._aligned = self._negative_texts.new_empty(semantic_map.voxel_count, self._negative_texts.shape[1])
+        for start in range(0, semantic_map.voxel_count, CHUNK):
+            chunk = slice(start, start + CHUNK)
+            self._aligned[chunk] = space.align(semantic_map.features[chunk].float())
+
+    def noun_scores(self, phrases: Sequence[Phrase]) -> torch.Tensor:
+        """(Q, N) float32 in 0..1: softmax probability of each phrase's noun against the words it competes with.
+
+        A phrase without a noun fits every voxel: 1.
+        """
+        scores = torch.ones(len(phrases), len(self._aligned), device=self._aligned.device)
+        nouns = [i for i, phrase in enumerate(phrases) if phrase.names]
+        if not nouns:
+            return scores
+        texts = [self.space.encode_text(phrases[i].names).to(self._aligned.device) for i in nouns]
+        competes = torch.stack([self._competes(text) for text in texts])
+        for start in range(0, len(self._aligned), CHUNK):
+            chunk = slice(start, start + CHUNK)
+            scores[nouns, chunk] = self._probabilities(self._aligned[chunk], texts, competes)
+        return scores
+
+    def colour_scores(self, phrases: Sequence[Phrase]) -> torch.Tensor:
+        """(Q, N) float32 in 0..1: how far each voxel's colour deserves the phrase's colour word; 1 without one."""
+        colours = self._colours
+        scores = torch.ones(len(phrases), len(colours), device=colours.device)
+        for i, phrase in enumerate(phrases):
+            if phrase.colour is not None:
+                scores[i] = phrase.colour.membership(colours)
+        return scores
+
+    def _competes(self, texts: torch.Tensor) -> torch.Tensor:
+        """(G, D) texts of a noun's names -> (V,) bool: which negatives mean something else."""
+        return (self._negative_texts @ texts.T).amax(dim=1) < SAME_MEANING_COSINE
+
+    def _probabilities(
+        self, features: torch.Tensor, texts: Sequence[torch.Tensor], competes: torch.Tensor
+    ) -> torch.Tensor:
+        """(n, D) features, Q nouns' (G, D) texts, (Q, V) competitors -> (Q, n) probabilities."""
+        words = self.space.logit_scale * torch.cat((self._negative_texts, *texts))
+        negatives, *names = torch.split(words @ features.T, [len(self._negative_texts), *map(len, texts)])
+        nouns = torch.stack([group.amax(dim=0) for group in names])
+        highest = negatives.amax(dim=0)
+        masses = competes.float() @ (negatives - highest).exp()
+        return torch.sigmoid(nouns - highest - masses.log())
+
+
+_indices: WeakKeyDictionary[SemanticMap, MapIndex] = WeakKeyDictionary()
+
+
+def map_index(semantic_map: SemanticMap, space: LanguageSpace) -> MapIndex:
+    """The index of the map as it is now; made once per revision and space, gone with the map."""
+    index = _indices.get(semantic_map)
+    if index is None or index.revision != semantic_map.revision or index.space is not space:
+        index = _indices[semantic_map] = MapIndex(semantic_map, space)
+    return index
+
+
+def score_voxels(semantic_map: SemanticMap, space: LanguageSpace, queries: Sequence[str] | str) -> torch.Tensor:
+    """Score every voxel for every query.
+
+    Args:
+        semantic_map: N voxels.
+        space: the language space that the map's features are of.
+        queries: 1 to 64 texts of 1 to 200 characters; a colour word in them is judged by the voxel's colour.
+
+    Returns:
+        (Q, N) float32 in 0..1: the probability that the query, and none of the map's other words,
+        names the voxel, times how well its colour fits.
+
+    Raises:
+        OvsegError: the queries break a limit, or the space is not the map's.
+    """
+    phrases = parse_queries(queries, semantic_map.vocabulary)
+    index = map_index(semantic_map, space)
+    return index.noun_scores(phrases) * index.colour_scores(phrases)

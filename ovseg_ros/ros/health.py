@@ -1,0 +1,118 @@
+"""What a node counts and says about itself: frames, losses by cause, times per stage."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+SMOOTHING = 0.2
+"""Weight of the newest frame in the mean time of a stage."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The counters at one moment.
+
+    Attributes:
+        received: topic -> messages.
+        integrated: frames that reached the map.
+        dropped: cause -> frames that didn't.
+        stages: name -> smoothed mean milliseconds.
+        latest_problem: the sentence of the newest loss, empty when there was none.
+        new_losses: whether something was dropped since the last report.
+    """
+
+    received: dict[str, int]
+    integrated: int
+    dropped: dict[str, int]
+    stages: dict[str, float]
+    latest_problem: str
+    new_losses: bool
+
+
+@dataclass
+class Health:
+    """Counters that any thread may add to. The first loss of each cause is said aloud, the rest is counted.
+
+    Args:
+        say: takes a sentence for people.
+    """
+
+    say: Callable[[str], None]
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _received: Counter[str] = field(default_factory=Counter)
+    _integrated: int = 0
+    _dropped: Counter[str] = field(default_factory=Counter)
+    _stages: dict[str, float] = field(default_factory=dict)
+    _latest_problem: str = ""
+    _reported: int = 0
+
+    def receive(self, topic: str) -> None:
+        """Count a message."""
+        with self._lock:
+            self._received[topic] += 1
+
+    def integrate(self) -> None:
+        """Count a frame that reached the map."""
+        with self._lock:
+            self._integrated += 1
+
+    def drop(self, cause: str, sentence: str) -> None:
+        """Count a loss, and say why if it is the first of its cause."""
+        with self._lock:
+            self._dropped[cause] += 1
+            self._latest_problem = sentence
+            first = self._dropped[cause] == 1
+        if first:
+            self.say(f"{sentence} (further frames dropped for this cause, {cause}, are counted in /diagnostics)")
+
+    def stage(self, name: str, seconds: float) -> None:
+        """Take the time of one step into its mean."""
+        with self._lock:
+            before = self._stages.get(name, seconds)
+            self._stages[name] = before + SMOOTHING * (seconds - before)
+
+    def report(self) -> Report:
+        """The counters now."""
+        with self._lock:
+            losses = sum(self._dropped.values())
+            new_losses, self._reported = losses > self._reported, losses
+            return Report(
+                received=dict(self._received),
+                integrated=self._integrated,
+                dropped=dict(self._dropped),
+                stages={name: seconds * 1000.0 for name, seconds in self._stages.items()},
+                latest_problem=self._latest_problem,
+                new_losses=new_losses,
+            )
+
+
+def diagnostics_message(name: str, stamp: Any, report: Report, facts: Mapping[str, object]) -> Any:
+    """diagnostic_msgs/DiagnosticArray with one status: OK, or WARN when frames were lost since the last one.
+
+    Args:
+        name: of the status, as tools list it.
+        stamp: builtin_interfaces/Time of now.
+        report: the counters.
+        facts: further key -> value, first in the list.
+    """
+    from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+    values: dict[str, object] = dict(facts)
+    values["frames_integrated"] = report.integrated
+    values["frames_dropped"] = sum(report.dropped.values())
+    values.update({f"dropped.{cause}": count for cause, count in sorted(report.dropped.items())})
+    values.update({f"received.{topic}": count for topic, count in sorted(report.received.items())})
+    values.update({f"{stage}_ms": f"{mean:.1f}" for stage, mean in report.stages.items()})
+    status = DiagnosticStatus(
+        level=DiagnosticStatus.WARN if report.new_losses else DiagnosticStatus.OK,
+        name=name,
+        message=report.latest_problem if report.new_losses else "mapping",
+        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+    )
+    message = DiagnosticArray(status=[status])
+    message.header.stamp = stamp
+    return message

@@ -1,0 +1,141 @@
+"""The input side of mapping_node while it is active: subscriptions, matching, and the thread that fuses."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from typing import Any
+
+from geometry_msgs.msg import PoseStamped
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.node import Node
+from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image
+
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.ros.conversions import FrameBuilder, stamp_to_ns
+from ovseg_ros.ros.health import Health
+from ovseg_ros.ros.parameters import Parameters
+from ovseg_ros.ros.session import MapSession
+from ovseg_ros.ros.synchronizer import Matched, RgbdSynchronizer, Stream
+from ovseg_ros.ros.worker import Worker
+from ovseg_ros.types import InvalidFrameError
+
+COLOUR_TOPIC = "rgb/image"
+DEPTH_TOPIC = "depth/image"
+CAMERA_INFO_TOPIC = "rgb/camera_info"
+POSE_TOPIC = "camera_pose"
+
+
+class RgbdInputs:
+    """Subscribes on creation and feeds every matched frame into the session, until closed.
+
+    Callbacks only count and enqueue: conversions and the model run on the worker's thread. Whatever is
+    wrong with a message ends as a counter and a sentence in ``health``.
+
+    Args:
+        node: the node to subscribe with.
+        parameters: of the node.
+        session: what takes the frames.
+        health: what takes the counters.
+        group: callback group of the subscriptions; it must run one callback at a time.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        parameters: Parameters,
+        session: MapSession,
+        health: Health,
+        group: MutuallyExclusiveCallbackGroup,
+    ) -> None:
+        self._node = node
+        self._session = session
+        self._health = health
+        self._camera_info: CameraInfo | None = None
+        self._frames = FrameBuilder(parameters["frames.map"], rectified=parameters["inputs.rectified"])
+        self._synchronizer = RgbdSynchronizer(
+            slop_ns=round(parameters["sync.slop"] * 1e9),
+            queue_size=parameters["sync.queue_size"],
+            on_drop=health.drop,
+        )
+        self._worker: Worker[tuple[Matched, CameraInfo | None]] = Worker(
+            self._fuse, capacity=parameters["mapping.queue_size"], on_drop=self._overtaken
+        )
+        quality = QoSProfile(
+            history=QoSHistoryPolicy.KEEP_LAST,
+            depth=parameters["sync.queue_size"],
+            reliability=QoSReliabilityPolicy[parameters["inputs.reliability"].upper()],
+            durability=QoSDurabilityPolicy.VOLATILE,
+        )
+        # Camera info first: a wait that finds several messages runs their callbacks in this order.
+        self._subscriptions = [
+            node.create_subscription(kind, topic, callback, quality, callback_group=group)
+            for kind, topic, callback in (
+                (CameraInfo, CAMERA_INFO_TOPIC, self._on_camera_info),
+                (PoseStamped, POSE_TOPIC, self._on_pose),
+                (Image, DEPTH_TOPIC, self._on_depth),
+                (Image, COLOUR_TOPIC, self._on_colour),
+            )
+        ]
+
+    @property
+    def waiting(self) -> int:
+        """Matched frames that wait for the model."""
+        return self._worker.waiting
+
+    def stop(self) -> None:
+        """Let the thread end after its present frame; returns at once."""
+        self._worker.stop()
+
+    def close(self) -> None:
+        """Unsubscribe, and wait until the present frame is done."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._worker.stop()
+        self._worker.join()
+
+    def _on_camera_info(self, message: CameraInfo) -> None:
+        self._health.receive(CAMERA_INFO_TOPIC)
+        self._camera_info = message
+
+    def _on_pose(self, message: PoseStamped) -> None:
+        self._enqueue(POSE_TOPIC, Stream.POSE, message)
+
+    def _on_depth(self, message: Image) -> None:
+        self._enqueue(DEPTH_TOPIC, Stream.DEPTH, message)
+
+    def _on_colour(self, message: Image) -> None:
+        self._enqueue(COLOUR_TOPIC, Stream.COLOUR, message)
+
+    def _enqueue(self, topic: str, stream: Stream, message: Any) -> None:
+        self._health.receive(topic)
+        for matched in self._synchronizer.add(stream, stamp_to_ns(message.header.stamp), message):
+            self._worker.put((matched, self._camera_info))
+
+    def _overtaken(self) -> None:
+        self._health.drop(
+            "queue_full",
+            "the model is slower than the camera: the oldest waiting frame was dropped; "
+            "normal on a live camera, for recordings play slower or raise mapping.queue_size",
+        )
+
+    def _fuse(self, item: tuple[Matched, CameraInfo | None]) -> None:
+        matched, camera_info = item
+        try:
+            start = time.perf_counter()
+            if camera_info is None:
+                raise InvalidFrameError(
+                    "intrinsics", f"no camera_info has arrived on {CAMERA_INFO_TOPIC} yet: publish or remap it"
+                )
+            frame = self._frames.build(matched.colour, matched.depth, camera_info, matched.pose)
+            self._health.stage("convert", time.perf_counter() - start)
+            self._session.integrate(frame, self._health.stage)
+            self._health.integrate()
+        except InvalidFrameError as error:
+            self._health.drop(error.cause, str(error))
+        except OvsegError as error:
+            self._health.drop("refused", str(error))
+        except Exception as error:  # the thread must outlive whatever a model or a message does to it
+            self._health.drop("internal", f"a frame failed with {error!r}, a defect of ovseg_ros: please report it")
+            self._node.get_logger().debug(traceback.format_exc())

@@ -1,0 +1,26 @@
+"""Executable ``mapping_node``: the lifecycle node that maps and answers. See `ovseg_ros.ros.mapper`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from ovseg_ros.ros.runtime import Start, run_node
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM; return the exit status."""
+    return run_node(_load, args=args)
+
+
+def _load() -> Start:
+    from ovseg_ros.ros.mapper import THREADS, MappingNode
+
+    def create(_stop: Any) -> MappingNode:
+        return MappingNode()
+
+    return Start(create, THREADS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""The services of mapping_node. Whatever happens inside, every request gets success or one sentence."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.ros.interfaces import MapFile, QueryMap
+from ovseg_ros.ros.messages import match_messages
+from ovseg_ros.ros.parameters import MAX_MATCHES, Parameters
+from ovseg_ros.ros.publishers import MapPublishers
+from ovseg_ros.ros.session import Answers, MapSession
+
+
+class MapServices:
+    """Offers ~/query, ~/save_map, ~/load_map and ~/clear_map.
+
+    Args:
+        node: the node that offers them.
+        parameters: of the node; they hold the defaults of a request.
+        session: gives what a configured node works with, or raises an OvsegError that says why there is none.
+        publishers: take the heatmap of a query.
+        group: callback group of the services.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        parameters: Parameters,
+        session: Callable[[], MapSession],
+        publishers: MapPublishers,
+        group: CallbackGroup,
+    ) -> None:
+        self._node = node
+        self._parameters = parameters
+        self._session = session
+        self._publishers = publishers
+        for kind, name, work in (
+            (QueryMap, "~/query", self._query),
+            (MapFile, "~/save_map", self._save),
+            (MapFile, "~/load_map", self._load),
+            (Trigger, "~/clear_map", self._clear),
+        ):
+            node.create_service(kind, name, self._answering(work), callback_group=group)
+
+    def _answering(self, work: Callable[[Any, Any], str]) -> Callable[[Any, Any], Any]:
+        """A service callback that puts the sentence ``work`` returns, or the reason it failed, into the response."""
+
+        def callback(request: Any, response: Any) -> Any:
+            try:
+                response.message = work(request, response)
+                response.success = True
+            except OvsegError as error:
+                response.success, response.message = False, str(error)
+            except Exception as error:  # a caller must hear of a defect of ours, too
+                self._node.get_logger().error(traceback.format_exc())
+                response.success = False
+                response.message = f"the request failed with {error!r}, a defect of ovseg_ros: please report it"
+            return response
+
+        return callback
+
+    def _query(self, request: Any, response: Any) -> str:
+        session = self._session()
+        queries = [str(query) for query in request.queries]
+        answers = session.ask(
+            queries,
+            min_score=_or_default(request.min_score, self._parameters["query.min_score"], "min_score", 1.0),
+            max_matches=int(
+                _or_default(request.max_matches, self._parameters["query.max_matches"], "max_matches", MAX_MATCHES)
+            ),
+        )
+        response.map_revision = int(answers.revision)
+        response.matches = match_messages(answers.matches, answers.frame_id, answers.stamp_ns)
+        if request.publish_heatmap:
+            self._publishers.publish_heatmap(session.scored_cloud(queries[0]))
+        return summary(queries, answers)
+
+    def _save(self, request: Any, response: Any) -> str:
+        revision, count = self._session().save(request.path)
+        response.map_revision, response.voxel_count = int(revision), int(count)
+        return f"saved {count} voxels to {request.path}"
+
+    def _load(self, request: Any, response: Any) -> str:
+        revision, count = self._session().load(request.path)
+        response.map_revision, response.voxel_count = int(revision), int(count)
+        return f"loaded {count} voxels from {request.path}"
+
+    def _clear(self, _request: Any, _response: Any) -> str:
+        return f"cleared {self._session().clear()} voxels"
+
+
+def summary(queries: Sequence[str], answers: Answers) -> str:
+    """One sentence about the answers: what wasn't found, or how many matches there are."""
+    if not answers.voxel_count:
+        return "the map is empty: no frame has been integrated yet (see /diagnostics)"
+    found = {match.query for match in answers.matches}
+    absent = [f"'{query}'" for query in queries if query not in found]
+    if absent:
+        return f"no match for {', '.join(absent)}"
+    return f"{len(answers.matches)} match{'' if len(answers.matches) == 1 else 'es'}"
+
+
+def _or_default(value: float, default: float, name: str, limit: float) -> float:
+    """``value`` of a request, or the node's default where it is 0.
+
+    Raises:
+        OvsegError: when it is outside 0..limit.
+    """
+    if not 0 <= value <= limit:
+        raise OvsegError(f"{name} must be 0 (the node's default) to {limit:g}, got {value:g}")
+    return value or default

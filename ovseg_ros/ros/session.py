@@ -1,0 +1,234 @@
+"""A segmenter and the map it fills, safe to use from several threads. No ROS in here."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.mapping import MappingConfig, SemanticMap, storage
+from ovseg_ros.query import Match, ask, score_voxels
+from ovseg_ros.types import RgbdFrame, Segmenter
+from ovseg_ros.vocabulary import Vocabulary
+
+CHUNK = 65_536
+"""Voxels labelled at a time: bounds the memory of the logits."""
+
+
+class Backend(Segmenter, Protocol):
+    """A segmenter that names the concepts its answers are calibrated against."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The concepts, in the order of the labels."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Matches of one request, with the state of the map they were found in."""
+
+    revision: int
+    voxel_count: int
+    frame_id: str
+    stamp_ns: int
+    matches: tuple[Match, ...]
+
+
+@dataclass(frozen=True)
+class LabelledCloud:
+    """The map at one moment as arrays.
+
+    Attributes:
+        centres: (N, 3) float64 metres in ``frame_id``.
+        colours: (N, 3) uint8.
+        labels: (N,) uint16; i + 1 is the vocabulary's i-th name, 0 is none.
+        confidence: (N,) float32 0..1.
+        frame_id: the map's frame.
+        stamp_ns: of the newest frame.
+    """
+
+    centres: np.ndarray
+    colours: np.ndarray
+    labels: np.ndarray
+    confidence: np.ndarray
+    frame_id: str
+    stamp_ns: int
+
+
+@dataclass(frozen=True)
+class ScoredCloud:
+    """The map at one moment with the score of one query.
+
+    Attributes:
+        centres: (N, 3) float64 metres in ``frame_id``.
+        scores: (N,) float32 0..1.
+        frame_id: the map's frame.
+        stamp_ns: of the newest frame.
+    """
+
+    centres: np.ndarray
+    scores: np.ndarray
+    frame_id: str
+    stamp_ns: int
+
+
+class MapSession:
+    """What a configured node works with.
+
+    The lock guards the map alone: it is held while a frame is fused or the map is read, never while the
+    segmenter runs, so that questions are answered between two frames.
+
+    Args:
+        backend: makes features of images and knows the words.
+        config: of the map.
+        device: of the map.
+        frame_id: frame in which the map is kept.
+    """
+
+    def __init__(self, backend: Backend, config: MappingConfig, *, device: str, frame_id: str) -> None:
+        self._backend = backend
+        self._device = device
+        self._lock = threading.Lock()
+        self._map = SemanticMap(
+            config, space=backend.space.id, vocabulary=backend.vocabulary, device=device, frame_id=frame_id
+        )
+        self._names: tuple[tuple[str, ...], torch.Tensor] | None = None
+
+    @property
+    def voxel_count(self) -> int:
+        """Voxels in the map."""
+        return self._map.voxel_count
+
+    @property
+    def revision(self) -> int:
+        """Revision of the map."""
+        return self._map.revision
+
+    def integrate(self, frame: RgbdFrame, stage: Callable[[str, float], None]) -> None:
+        """Segment and fuse one frame; ``stage`` is told the name and the seconds of each step.
+
+        Raises:
+            InvalidFrameError: the map is as it was.
+            OvsegError: the same.
+        """
+        start = time.perf_counter()
+        segmentation = self._backend(frame.rgb)
+        segmented = time.perf_counter()
+        stage("segment", segmented - start)
+        with self._lock:
+            self._map.integrate(frame, segmentation)
+        stage("integrate", time.perf_counter() - segmented)
+
+    def ask(self, queries: Sequence[str], *, min_score: float, max_matches: int) -> Answers:
+        """Where in the map is each of ``queries``; see `ovseg_ros.query.ask`."""
+        with self._lock:
+            matches = ask(self._map, self._backend.space, list(queries), min_score=min_score, max_matches=max_matches)
+            return Answers(
+                revision=self._map.revision,
+                voxel_count=self._map.voxel_count,
+                frame_id=self._map.frame_id,
+                stamp_ns=self._newest_stamp(),
+                matches=tuple(matches),
+            )
+
+    def scored_cloud(self, query: str) -> ScoredCloud:
+        """The score of ``query`` in every voxel."""
+        with self._lock:
+            scores = score_voxels(self._map, self._backend.space, [query])[0]
+            return ScoredCloud(_numpy(self._map.centres), _numpy(scores), self._map.frame_id, self._newest_stamp())
+
+    def labelled_cloud(self) -> LabelledCloud:
+        """Every voxel with the likeliest concept of the map's vocabulary."""
+        with self._lock:
+            names = self._map.vocabulary.names
+            count = self._map.voxel_count
+            labels, confidence = torch.zeros(count, dtype=torch.int64), torch.zeros(count)
+            if names and count:
+                scored = [self._likeliest(chunk, names) for chunk in torch.split(self._map.features, CHUNK)]
+                confidence, best = (torch.cat(parts) for parts in zip(*scored, strict=True))
+                labels = best + 1
+            return LabelledCloud(
+                centres=_numpy(self._map.centres),
+                colours=_numpy(self._map.colours),
+                labels=_numpy(labels).astype(np.uint16),
+                confidence=_numpy(confidence).astype(np.float32),
+                frame_id=self._map.frame_id,
+                stamp_ns=self._newest_stamp(),
+            )
+
+    def save(self, path: str) -> tuple[int, int]:
+        """Write the map to ``path``; return its revision and number of voxels."""
+        file = map_path(path)
+        with self._lock:
+            storage.save(self._map, file)
+            return self._map.revision, self._map.voxel_count
+
+    def load(self, path: str) -> tuple[int, int]:
+        """Take the map in ``path`` in place of the present one; return its revision and number of voxels.
+
+        Raises:
+            OvsegError: the file is refused, or its map belongs to other weights or another frame than ours.
+                The present map stays.
+        """
+        loaded = storage.load(map_path(path), self._device)
+        if loaded.space is not None and loaded.space != self._backend.space.id:
+            raise OvsegError(
+                f"the map in {path} was built with {loaded.space!r} but this node runs {self._backend.space.id!r}: "
+                "start the node with the backend and weights of the map"
+            )
+        if loaded.frame_id != self._map.frame_id:
+            raise OvsegError(
+                f"the map in {path} is kept in frame {loaded.frame_id!r} but this node's frames.map is "
+                f"{self._map.frame_id!r}: start the node with frames.map:={loaded.frame_id}"
+            )
+        with self._lock:
+            self._map = loaded
+            self._names = None
+            return loaded.revision, loaded.voxel_count
+
+    def clear(self) -> int:
+        """Forget all voxels; return how many there were."""
+        with self._lock:
+            count = self._map.voxel_count
+            self._map.clear()
+            return count
+
+    def _likeliest(self, features: torch.Tensor, names: tuple[str, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(n, C) features -> probability and index of the likeliest name, each (n,)."""
+        space = self._backend.space
+        logits = space.align(features.float()) @ self._text(names).T * space.logit_scale
+        probability, best = torch.softmax(logits, dim=1).max(dim=1)
+        return probability, best
+
+    def _text(self, names: tuple[str, ...]) -> torch.Tensor:
+        if self._names is None or self._names[0] != names:
+            self._names = names, self._backend.space.encode_text(names).to(self._map.device)
+        return self._names[1]
+
+    def _newest_stamp(self) -> int:
+        return int(self._map.last_seen.max()) if self._map.voxel_count else 0
+
+
+def map_path(path: str) -> Path:
+    """The file that a request names.
+
+    Raises:
+        OvsegError: an empty or relative path: the working directory of a node is nobody's choice.
+    """
+    file = Path(path).expanduser()
+    if not path or not file.is_absolute():
+        raise OvsegError(
+            f"the path of a map must be absolute, got {path!r}: write for example /home/robot/flat{storage.EXTENSION}"
+        )
+    return file
+
+
+def _numpy(tensor: torch.Tensor) -> np.ndarray:
+    return np.array(tensor.detach().cpu().numpy())

@@ -1,0 +1,55 @@
+"""One image, some words: which pixel is which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from numpy.typing import NDArray
+
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.types import Segmenter
+from ovseg_ros.vocabulary import GENERIC_NEGATIVES
+
+SAME_MEANING = 0.8
+"""Vocabulary words with at least this cosine to a text mean the same and don't compete with it."""
+
+SMOOTHING = 4
+"""Labels are decided on a grid so much finer than the features', by interpolated cosines."""
+
+
+def label_image(
+    segmenter: Segmenter, rgb: NDArray[np.uint8], texts: Sequence[str]
+) -> tuple[NDArray[np.int32], dict[str, float]]:
+    """Label every pixel with the text that fits best, or 0 where another word of the backend fits better.
+
+    Args:
+        segmenter: a backend.
+        rgb: (H, W, 3) uint8.
+        texts: what to look for.
+
+    Returns:
+        (H, W) int32, 0 or index of a text plus one; and the share of the image that each text got.
+
+    Raises:
+        OvsegError: without texts, or for an image or a text that the backend can't take.
+    """
+    if not texts:
+        raise OvsegError("there is nothing to look for: give at least one word")
+    segmentation = segmenter(torch.from_numpy(np.ascontiguousarray(rgb)))
+    wanted = segmenter.space.encode_text(list(texts))
+    others = segmenter.space.encode_text([*segmenter.vocabulary.names, *GENERIC_NEGATIVES])
+    others = others[(others @ wanted.T).amax(dim=1) < SAME_MEANING]
+    words = torch.cat((wanted, others)).to(segmentation.features.device)
+    channels, rows, columns = segmentation.features.shape
+    aligned = segmenter.space.align(segmentation.features.reshape(channels, -1).T)
+    cosines = (words @ aligned.T).view(1, -1, rows, columns)
+    cosines = functional.interpolate(cosines, scale_factor=SMOOTHING, mode="bilinear", align_corners=False)
+    best = cosines[0].argmax(dim=0)
+    labels = torch.where(best < len(texts), best + 1, 0).float()
+    labels = functional.interpolate(labels[None, None], rgb.shape[:2], mode="nearest-exact")[0, 0].int()
+    counts = torch.bincount(labels.flatten().long().cpu(), minlength=len(texts) + 1)
+    shares = {text: float(counts[i + 1]) / labels.numel() for i, text in enumerate(texts)}
+    return labels.cpu().numpy(), shares

@@ -1,0 +1,1 @@
+"""OpenSeg, built natively: the embedded default model and its word-piece table."""

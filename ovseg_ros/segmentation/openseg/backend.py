@@ -1,0 +1,135 @@
+"""The embedded default backend: OpenSeg trained on generated rooms."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from pathlib import Path
+
+import torch
+import torch.nn.functional as functional
+
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.segmentation.device import fast_bfloat16, resolve_device
+from ovseg_ros.segmentation.openseg.space import SPACE_NAME, WEIGHTS_FILE, OpenSegSpace
+from ovseg_ros.segmentation.openseg.weights_file import load_weights
+from ovseg_ros.segmentation.registry import BackendInfo
+from ovseg_ros.types import Segmentation
+from ovseg_ros.vocabulary import Vocabulary
+
+LONG_SIDE = 320
+"""Pixels of an image's long side as the model sees it; it was trained at this size."""
+
+SHORTEST_SIDE = 16
+
+
+class OpenSegSegmenter:
+    """Colour images to language features of the embedded model.
+
+    Args:
+        weights: file written by the training.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        long_side: pixels to which an image's long side is resized; less is faster and coarser.
+
+    Raises:
+        OvsegError: if the weights or the device can't be used.
+
+    Example:
+        >>> segmenter = OpenSegSegmenter(device="cpu")
+        >>> segmenter(torch.zeros(240, 320, 3, dtype=torch.uint8)).features.shape
+        torch.Size([256, 60, 80])
+    """
+
+    def __init__(self, weights: Path = WEIGHTS_FILE, device: str = "auto", long_side: int = LONG_SIDE) -> None:
+        if long_side < SHORTEST_SIDE:
+            raise OvsegError(f"the image's long side must be at least {SHORTEST_SIDE} pixels, got {long_side}")
+        self._device = torch.device(resolve_device(device))
+        self._long_side = long_side
+        self._space = OpenSegSpace.of(weights)
+        model, card = load_weights(weights)
+        self._model = model.fold_norms().to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._vocabulary = card.vocabulary
+        self._bfloat16 = self._device.type == "cpu" and fast_bfloat16()
+        _say_what_it_knows(weights)
+
+    @property
+    def space(self) -> OpenSegSpace:
+        """Text in the feature space of these weights."""
+        return self._space
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The classes it was trained on, with their synonyms."""
+        return self._vocabulary
+
+    @torch.inference_mode()
+    def __call__(self, rgb: torch.Tensor) -> Segmentation:
+        """Segment one image.
+
+        Args:
+            rgb: (H, W, 3) uint8 on any device, at least 16 pixels on each side.
+
+        Returns:
+            (256, h, w) float32 features of unit norm on the segmenter's device; the grid spans the
+            image with a quarter of the resized image's resolution.
+
+        Raises:
+            OvsegError: if it isn't such an image.
+        """
+        if rgb.dtype != torch.uint8 or rgb.dim() != 3 or rgb.shape[2] != 3:
+            raise OvsegError(f"a colour image is (H, W, 3) uint8, got {tuple(rgb.shape)} {rgb.dtype}")
+        height, width = rgb.shape[:2]
+        if min(height, width) < SHORTEST_SIDE:
+            raise OvsegError(f"an image needs at least {SHORTEST_SIDE} pixels on each side, got {width}x{height}")
+        images = rgb.to(self._device).permute(2, 0, 1)[None].float() / 255
+        size = self._working_size(height, width)
+        if size != (height, width):
+            images = functional.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
+            features = self._model.dense_features(self._model(images))[0]
+        return Segmentation(features.float().contiguous(), self._space.id)
+
+    def _working_size(self, height: int, width: int) -> tuple[int, int]:
+        scale = self._long_side / max(height, width)
+        return max(SHORTEST_SIDE, round(height * scale)), max(SHORTEST_SIDE, round(width * scale))
+
+
+@cache
+def _say_what_it_knows(weights: Path) -> None:
+    logging.getLogger(__name__).warning(
+        "openseg (%s) was trained on generated rooms only: expect it to label those, not photographs of the real world",
+        weights.name,
+    )
+
+
+def describe() -> BackendInfo:
+    """What `ovseg backends` shows."""
+    present = WEIGHTS_FILE.is_file()
+    return BackendInfo(
+        name="openseg",
+        installed=present,
+        weights=str(WEIGHTS_FILE) if present else f"missing: {WEIGHTS_FILE}",
+        licence="Apache-2.0 (text table distilled from all-MiniLM-L6-v2, Apache-2.0)",
+        summary="small OpenSeg for generated rooms, runs on a CPU; demo-grade, does not know the real world",
+    )
+
+
+def load(device: str) -> OpenSegSegmenter:
+    """The segmenter with the packaged weights."""
+    return OpenSegSegmenter(device=device)
+
+
+def language_space(space_id: str) -> OpenSegSpace:
+    """The space of the packaged weights.
+
+    Raises:
+        OvsegError: if ``space_id`` names other weights.
+    """
+    space = OpenSegSpace.of()
+    if space.id != space_id:
+        raise OvsegError(
+            f"the map's features are of {space_id!r}, the installed {SPACE_NAME} weights give {space.id!r}: "
+            "build the map again or install the version that made it"
+        )
+    return space

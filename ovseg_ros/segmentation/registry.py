@@ -1,0 +1,88 @@
+"""Backends by name. Adding one: a folder beside this file, and a line in BACKENDS."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Protocol, cast
+
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.segmentation.device import resolve_device
+from ovseg_ros.types import LanguageSpace, Segmenter
+
+BACKENDS = {
+    "openseg": "ovseg_ros.segmentation.openseg.backend",
+}
+"""Name -> module, imported when it is asked for. The ids of a backend's spaces start with its name."""
+
+
+@dataclass(frozen=True)
+class BackendInfo:
+    """What a person needs to know of a backend.
+
+    Attributes:
+        name: as in `load_segmenter`.
+        installed: whether it would load now.
+        weights: where they are, or what is missing.
+        licence: of code and weights.
+        summary: one line.
+    """
+
+    name: str
+    installed: bool
+    weights: str
+    licence: str
+    summary: str
+
+
+class BackendModule(Protocol):
+    """The three functions that a backend's module has."""
+
+    def describe(self) -> BackendInfo:
+        """What `ovseg backends` shows; loads nothing."""
+
+    def load(self, device: str) -> Segmenter:
+        """The segmenter, ready to use on ``cpu`` or ``cuda``."""
+
+    def language_space(self, space_id: str) -> LanguageSpace:
+        """The space with this id, without the image model; OvsegError if the installed weights have another."""
+
+
+def load_segmenter(backend: str, device: str = "auto") -> Segmenter:
+    """A backend, ready to segment.
+
+    Args:
+        backend: a name in BACKENDS.
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        OvsegError: for an unknown backend or device, or weights that can't be loaded.
+    """
+    return _module(backend).load(resolve_device(device))
+
+
+def language_space(space_id: str) -> LanguageSpace:
+    """The language space of a saved map, from the id it carries; the same object for the same id.
+
+    Raises:
+        OvsegError: if no installed backend has this space.
+    """
+    name = re.split("[-/]", space_id)[0]
+    if name not in BACKENDS:
+        raise OvsegError(
+            f"no backend here has the language space {space_id!r} (there are: {', '.join(BACKENDS)}): "
+            "install the version that made the map"
+        )
+    return _module(name).language_space(space_id)
+
+
+def backends() -> tuple[BackendInfo, ...]:
+    """All backends, installed or not."""
+    return tuple(_module(name).describe() for name in BACKENDS)
+
+
+def _module(name: str) -> BackendModule:
+    if name not in BACKENDS:
+        raise OvsegError(f"there is no backend {name!r}: choose one of {', '.join(BACKENDS)}")
+    return cast(BackendModule, import_module(BACKENDS[name]))

@@ -1,0 +1,1 @@
+"""From generated rooms to the weights of the models we train ourselves."""

@@ -1,0 +1,182 @@
+"""Train the embedded OpenSeg on views of generated rooms.
+
+    python -m ovseg_ros.training.openseg --data VIEWS --validation OTHER_VIEWS --out FILE --steps 8000
+
+Everything random in a step is drawn from the seed and the step's number, so the same data, seed and
+number of steps give the same weights, and a run that was interrupted and resumed gives them too. (Data
+that grows during the run is used as it appears; then the weights depend on when it did.)
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.segmentation.device import fast_bfloat16
+from ovseg_ros.segmentation.openseg.model import STRIDE
+from ovseg_ros.segmentation.openseg.text import TABLE_FILE, TextTable, file_digest
+from ovseg_ros.segmentation.openseg.weights_file import ModelCard, save_weights
+from ovseg_ros.simulation import CLASSES
+from ovseg_ros.training.batches import Settings, batches, class_weights
+from ovseg_ros.training.room_images import RoomImages, View, parse_size
+from ovseg_ros.training.trainer import Trainer
+from ovseg_ros.training.validation import REGION_SHARES, score
+from ovseg_ros.training.words import TrainingWords
+from ovseg_ros.vocabulary import Vocabulary
+
+QUICK_VALIDATION_VIEWS = 100
+QUICK_REGION_SHARE = 0.5
+MEASURED_STEPS = 20
+SKIPPED_STEPS = 4
+"""First steps of a measurement, slow because everything is new."""
+
+
+def training_vocabulary() -> Vocabulary:
+    """The generated rooms' classes with the synonyms used in training."""
+    return Vocabulary(tuple((entry.name, *entry.synonyms) for entry in CLASSES))
+
+
+def validation_texts(table: TextTable) -> dict[str, torch.Tensor]:
+    """Text vectors (C, D) of the class names, and of words for the same classes that are never trained."""
+    return {
+        "names": table.encode([entry.name for entry in CLASSES]),
+        "held_out": table.encode([(entry.held_out or (entry.name,))[0] for entry in CLASSES]),
+    }
+
+
+def steps_within(minutes: float, trainer: Trainer, data: RoomImages) -> int:
+    """How many steps fit into ``minutes`` on this machine as busy as it is now; trains a throw-away copy to see."""
+    seconds = []
+    for full_share in (0.0, 1.0):
+        settings = replace(trainer.settings, steps=MEASURED_STEPS, full_share=full_share)
+        probe = Trainer(settings, trainer.words, trainer.weights, trainer.autocast)
+        times = [time.perf_counter()]
+        for batch in batches(data, settings, 0):
+            probe.train_step(batch)
+            times.append(time.perf_counter())
+        seconds.append((times[-1] - times[SKIPPED_STEPS]) / (MEASURED_STEPS - SKIPPED_STEPS))
+    share = trainer.settings.full_share
+    return max(1, int(60 * minutes / ((1 - share) * seconds[0] + share * seconds[1])))
+
+
+def train(
+    trainer: Trainer,
+    data: RoomImages,
+    validation: list[View],
+    checkpoint: Path,
+    every_minutes: float = 5.0,
+) -> None:
+    """Run the remaining steps with a progress bar; every some minutes save a checkpoint and validate."""
+    texts = {"names": validation_texts(TextTable.packaged())["names"]}
+    spaced = validation[:: max(1, len(validation) // QUICK_VALIDATION_VIEWS)]
+    progress = tqdm(total=trainer.settings.steps, initial=trainer.step, unit="step", mininterval=5.0)
+    smooth: dict[str, float] = {}
+    last = time.monotonic()
+    for batch in batches(data, trainer.settings, trainer.step):
+        for name, value in trainer.train_step(batch).items():
+            smooth[name] = 0.98 * smooth.get(name, value) + 0.02 * value
+        progress.update()
+        progress.set_postfix({name: f"{value:.3f}" for name, value in smooth.items()}, refresh=False)
+        if time.monotonic() - last > 60 * every_minutes:
+            trainer.save(checkpoint)
+            values = score(trainer.average, spaced, texts, (QUICK_REGION_SHARE,), trainer.autocast)
+            numbers = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
+            progress.write(f"step {trainer.step}: {numbers}  " + "  ".join(f"{k} {v:.3f}" for k, v in smooth.items()))
+            last = time.monotonic()
+    progress.close()
+    trainer.save(checkpoint)
+
+
+def finish(trainer: Trainer, validation: list[View], data: dict[str, Any], out: Path) -> ModelCard:
+    """Choose the region share on the validation views, measure, and write the weights."""
+    texts = validation_texts(TextTable.packaged())
+    values = score(trainer.average, validation, texts, REGION_SHARES, trainer.autocast)
+    best = max(REGION_SHARES, key=lambda share: values[f"names@{share}"])
+    quality = {key.split("@")[0] + "_miou": value for key, value in values.items() if key.endswith(f"@{best}")}
+    settings = trainer.settings
+    training = {**data, **{key: value for key, value in asdict(settings).items() if key != "model"}}
+    training["parameters"] = sum(value.numel() for value in trainer.average.parameters())
+    card = ModelCard(
+        config=replace(settings.model, region_share=best),
+        vocabulary=training_vocabulary(),
+        logit_scale=float(trainer.average.logit_scale),
+        text_table=file_digest(TABLE_FILE),
+        quality=quality,
+        training=training,
+    )
+    save_weights(trainer.average, card, out)
+    return card
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Arguments of the command line."""
+    parser = argparse.ArgumentParser(description="Train OpenSeg on views of generated rooms.")
+    parser.add_argument("--data", type=Path, required=True, help="folder written by ovseg_ros.training.room_images")
+    parser.add_argument("--validation", type=Path, required=True, help="such a folder with other rooms")
+    parser.add_argument("--out", type=Path, required=True, help="weights file to write")
+    length = parser.add_mutually_exclusive_group(required=True)
+    length.add_argument("--steps", type=int, help="optimiser steps")
+    length.add_argument("--minutes", type=float, help="as many steps as fit in this time, measured at the start")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=Settings.batch, help="images per step")
+    parser.add_argument("--crop", type=parse_size, default=Settings.crop, help="most steps' crops, such as 192x160")
+    parser.add_argument("--checkpoint", type=Path, help="default: OUT with .checkpoint added")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
+    parser.add_argument("--threads", type=int, help="of the computation; the data has one more")
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> ModelCard:
+    """Train as the command line says.
+
+    Raises:
+        OvsegError: if the data or the checkpoint can't be used.
+    """
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    autocast = arguments.precision == "bfloat16" or (arguments.precision == "auto" and fast_bfloat16())
+    checkpoint = arguments.checkpoint or arguments.out.with_name(arguments.out.name + ".checkpoint")
+    data, validation = RoomImages(arguments.data), RoomImages(arguments.validation).views()
+    words = TrainingWords(training_vocabulary(), TextTable.packaged())
+    state: dict[str, Any] | None = None
+    if arguments.resume:
+        if not checkpoint.is_file():
+            raise OvsegError(f"there is no checkpoint {checkpoint} to resume from: drop --resume")
+        state = torch.load(checkpoint, weights_only=True)
+    settings = Settings(steps=arguments.steps or 0, seed=arguments.seed, batch=arguments.batch, crop=arguments.crop)
+    weights = class_weights(data.views(), words.classes)
+    if arguments.minutes is not None:
+        probe = Trainer(replace(settings, steps=1), words, weights, autocast)
+        steps = int(state["settings"]["steps"]) if state else steps_within(arguments.minutes, probe, data)
+        settings = replace(settings, steps=steps)
+    trainer = Trainer(settings, words, weights, autocast)
+    if state:
+        trainer.load(state)
+    train(trainer, data, validation, checkpoint)
+    source = {"views": len(data.views()), "validation_views": len(validation)}
+    return finish(trainer, validation, source, arguments.out)
+
+
+def main() -> None:
+    """Command line of this module."""
+    parser = make_parser()
+    arguments = parser.parse_args()
+    if any(side % STRIDE for side in arguments.crop):
+        parser.error(f"the sides of --crop must be multiples of {STRIDE}")
+    try:
+        card = run(arguments)
+    except OvsegError as error:
+        raise SystemExit(str(error)) from error
+    print("  ".join(f"{name} {value:.3f}" for name, value in card.quality.items()), f"-> {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""The state of a training run and its steps."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.segmentation.openseg.model import OpenSeg, spread_regions
+from ovseg_ros.training import losses
+from ovseg_ros.training.batches import Batch, Settings, step_generator
+from ovseg_ros.training.words import TrainingWords
+
+MAX_GRADIENT_NORM = 1.0
+AVERAGE_DELAY = 10
+"""At the start the running average would be mostly the random initial weights: it follows faster then."""
+
+
+def compute_losses(
+    model: OpenSeg, batch: Batch, words: TrainingWords, weights: torch.Tensor, settings: Settings, step: int
+) -> dict[str, torch.Tensor]:
+    """The loss terms of one step by name, weighted; their sum is what is minimised."""
+    seed = step_generator(settings, step, 1)
+    texts = words.draw(seed)
+    output = model(batch.images)
+    scale = model.logit_scale
+    masks = output.mask_logits.flatten(2).sigmoid()
+    truth = losses.segment_masks(batch.segments, batch.labels)
+    mask, best = losses.mask_loss(masks, truth)
+    matched = losses.matched_regions(output.regions, best)
+    region = losses.classification_loss(scale * matched @ texts.T, truth.labels)
+
+    count = min(settings.cells, batch.labels.shape[1])
+    drawn = losses.sample_cells(batch.labels, weights, count, seed)
+    labels = batch.labels.gather(1, drawn)
+    cells = output.cells.gather(1, drawn[..., None].expand(-1, -1, output.cells.shape[-1]))
+    cell = losses.classification_loss(scale * model.embed(cells) @ texts.T, labels)
+    cosines = output.regions @ texts.T
+    covering = masks.gather(2, drawn[:, None].expand(-1, masks.shape[1], -1))
+    spread = losses.classification_loss(scale * spread_regions(covering, cosines), labels)
+
+    captions = torch.zeros(len(truth.labels), words.classes + 1, dtype=torch.bool)
+    captions.scatter_(1, truth.labels + 1, True)
+    kept = torch.rand(captions.shape, generator=seed) < settings.caption_keep
+    captions = (captions & kept)[:, 1:]
+    grounding = losses.grounding_loss(output.regions, texts[: words.classes], captions, scale)
+    return {
+        "mask": mask,
+        "region": region,
+        "cell": cell,
+        "spread": spread,
+        "grounding": settings.grounding_weight * grounding,
+    }
+
+
+class Trainer:
+    """The state of a run: model, running average, optimiser, step; saved and resumed as one file."""
+
+    def __init__(self, settings: Settings, words: TrainingWords, weights: torch.Tensor, autocast: bool) -> None:
+        torch.manual_seed(settings.seed)
+        self.settings, self.words, self.weights, self.autocast = settings, words, weights, autocast
+        self.model = OpenSeg(settings.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
+        decayed = [value for value in self.model.parameters() if value.dim() > 1]
+        others = [value for value in self.model.parameters() if value.dim() <= 1]
+        groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
+        self.step = 0
+
+    def train_step(self, batch: Batch) -> dict[str, float]:
+        """One optimiser step; returns the loss terms."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.rate(self.step)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
+            terms = compute_losses(self.model, batch, self.words, self.weights, self.settings, self.step)
+        total = torch.stack(list(terms.values())).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRADIENT_NORM)
+        self.optimizer.step()
+        self.step += 1
+        self._update_average()
+        return {name: float(value.detach()) for name, value in terms.items()}
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(self.settings.average, self.step / (self.step + AVERAGE_DELAY))
+        averaged, current = list(self.average.parameters()), list(self.model.parameters())
+        torch._foreach_lerp_(averaged, current, 1 - decay)
+        for target, source in zip(self.average.buffers(), self.model.buffers(), strict=True):
+            target.copy_(source)
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint; the file appears at once and whole."""
+        state = {
+            "settings": asdict(self.settings),
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "weights": self.weights,
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        torch.save(state, temporary)
+        temporary.replace(path)
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `save` wrote.
+
+        Raises:
+            OvsegError: if it was another run.
+        """
+        if state["settings"] != asdict(self.settings):
+            raise OvsegError("the checkpoint belongs to a run with other settings: drop --resume or use the same ones")
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.weights, self.step = state["weights"], int(state["step"])

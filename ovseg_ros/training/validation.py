@@ -1,0 +1,73 @@
+"""How well an OpenSeg labels images it has not seen: mIoU by class names, and by words held out of training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from ovseg_ros.segmentation.openseg.model import STRIDE, OpenSeg
+from ovseg_ros.training.losses import IGNORED
+from ovseg_ros.training.room_images import View
+
+VALIDATION_BATCH = 8
+REGION_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+ABSENT = -2.0
+"""Below any cosine."""
+
+
+def confusion(truth: torch.Tensor, prediction: torch.Tensor, classes: int) -> torch.Tensor:
+    """(C, C) int64 counts, truth by row; entries whose truth is IGNORED don't count."""
+    valid = truth != IGNORED
+    return torch.bincount(truth[valid] * classes + prediction[valid], minlength=classes**2).view(classes, classes)
+
+
+def mean_iou(matrix: torch.Tensor) -> float:
+    """Mean over the classes that occur in the truth of intersection over union."""
+    hits = matrix.diag()
+    truth, predicted = matrix.sum(dim=1), matrix.sum(dim=0)
+    iou = hits / (truth + predicted - hits).clamp(min=1)
+    return float(iou[truth > 0].mean())
+
+
+def score(
+    model: OpenSeg,
+    views: Sequence[View],
+    texts: dict[str, torch.Tensor],
+    shares: Sequence[float],
+    autocast: bool,
+) -> dict[str, float]:
+    """Label the views' cells with each set of texts and region share.
+
+    Args:
+        model: in eval mode.
+        views: with label ids 1 and up.
+        texts: name -> (C, D) vectors of the C classes.
+        shares: values of OpenSegConfig.region_share to try.
+        autocast: compute in bfloat16.
+
+    Returns:
+        ``"NAME@SHARE"`` -> mIoU over all classes, and ``"NAME_grounding@SHARE"`` -> the same where
+        in each image only the classes present in it can be answered.
+    """
+    matrices: dict[str, torch.Tensor] = {}
+    for start in range(0, len(views), VALIDATION_BATCH):
+        decoded = [view.decode() for view in views[start : start + VALIDATION_BATCH]]
+        images = torch.stack([rgb for rgb, _, _ in decoded]).float() / 255
+        # The pixel beside the centre of each cell.
+        truth = torch.stack([labels for _, _, labels in decoded])[:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE] - 1
+        truth = truth.flatten(1)
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            output = model(images)
+            for share in shares:
+                features = model.dense_features(output, share).float().flatten(2)
+                for name, vectors in texts.items():
+                    cosines = vectors @ features
+                    present = torch.zeros(cosines.shape[:2]).scatter(1, truth.clamp(min=0), 1.0) > 0
+                    answers = {name: cosines, f"{name}_grounding": cosines.where(present[..., None], ABSENT)}
+                    for key, values in answers.items():
+                        matrix = confusion(truth, values.argmax(dim=1), len(vectors))
+                        key = f"{key}@{share}"
+                        matrices[key] = matrices[key] + matrix if key in matrices else matrix
+    return {key: mean_iou(matrix) for key, matrix in matrices.items()}

@@ -1,0 +1,166 @@
+"""Matching by stamps, the worker's queue and the counters: everything of the nodes that needs no ROS."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+
+from ovseg_ros.ros.health import Health
+from ovseg_ros.ros.synchronizer import POSES_PER_IMAGE, RgbdSynchronizer, Stream
+from ovseg_ros.ros.worker import Worker
+
+MS = 1_000_000
+
+
+class Drops:
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.sentences: list[str] = []
+
+    def __call__(self, cause: str, sentence: str) -> None:
+        self.counts[cause] += 1
+        self.sentences.append(sentence)
+
+
+def synchronizer(drops: Drops, slop_ms: int = 50, queue_size: int = 10) -> RgbdSynchronizer:
+    return RgbdSynchronizer(slop_ns=slop_ms * MS, queue_size=queue_size, on_drop=drops)
+
+
+def feed(sync: RgbdSynchronizer, *messages: tuple[Stream, int]) -> list[tuple[int, int, int]]:
+    """Add (stream, stamp in ms) with the stamp as the message; return the stamps of each match in ms."""
+    matched = [match for stream, stamp in messages for match in sync.add(stream, stamp * MS, stamp)]
+    return [(match.colour, match.depth, match.pose) for match in matched]
+
+
+C, D, P = Stream.COLOUR, Stream.DEPTH, Stream.POSE
+
+
+def test_equal_stamps_match_at_once_whatever_the_order() -> None:
+    for order in ([C, D, P], [P, D, C], [D, C, P]):
+        drops = Drops()
+        assert feed(synchronizer(drops), *((stream, 100) for stream in order)) == [(100, 100, 100)]
+        assert not drops.counts
+
+
+def test_the_nearest_partner_wins_not_the_first_within_slop() -> None:
+    drops = Drops()
+    sync = synchronizer(drops)
+    # The depth image at 67 is within slop of the colour image at 100, but its own comes a little later.
+    assert feed(sync, (D, 67), (P, 67), (C, 100), (P, 100)) == []
+    assert feed(sync, (D, 99)) == []
+    assert feed(sync, (D, 133)) == [(100, 99, 100)]
+    assert not drops.counts
+
+
+def test_partners_outside_slop_are_refused_and_counted_with_the_stream_that_lacks() -> None:
+    drops = Drops()
+    assert feed(synchronizer(drops, slop_ms=10), (C, 100), (P, 100), (D, 80), (D, 120)) == []
+    assert drops.counts == {"unmatched": 1}
+    assert "depth/image" in drops.sentences[0]
+    assert "0.01 s" in drops.sentences[0]
+
+
+def test_slop_is_included() -> None:
+    assert feed(synchronizer(Drops(), slop_ms=10), (C, 100), (P, 100), (D, 90), (D, 120)) == [(100, 90, 100)]
+    assert feed(synchronizer(Drops(), slop_ms=9), (C, 100), (P, 100), (D, 90), (D, 120)) == []
+
+
+def test_a_depth_image_is_used_once_a_pose_may_serve_two() -> None:
+    drops = Drops()
+    sync = synchronizer(drops, slop_ms=50)
+    assert feed(sync, (P, 110), (P, 200), (D, 100), (D, 130), (C, 105), (C, 108)) == [(105, 100, 110), (108, 130, 110)]
+    assert feed(sync, (C, 129), (D, 300)) == []
+    assert drops.counts == {"unmatched": 1}
+
+
+def test_queues_are_bounded_and_every_colour_image_is_matched_or_counted() -> None:
+    drops = Drops()
+    sync = synchronizer(drops, queue_size=4)
+    feed(sync, *((C, 33 * i) for i in range(100)))
+    assert sync.waiting(C) == 4
+    assert drops.counts == {"unmatched": 96}
+    assert "depth/image and pose" in drops.sentences[0]
+    feed(sync, *((D, 10_000 + i) for i in range(100)), *((P, 10_000 + i) for i in range(1000)))
+    assert sync.waiting(D) == 4
+    assert sync.waiting(P) == 4 * POSES_PER_IMAGE
+    assert drops.counts == {"unmatched": 100}
+
+
+def test_random_delays_and_losses_lose_no_frame_without_a_count() -> None:
+    rng = random.Random(1)
+    drops = Drops()
+    sync = synchronizer(drops, slop_ms=8, queue_size=30)
+    events: list[tuple[float, Stream, int]] = []
+    colours = 0
+    complete = set()
+    for index in range(300):
+        stamp = 33 * index
+        kept = [rng.random() > 0.1 for _ in range(3)]
+        for stream, keep, delay in zip((C, D, P), kept, (20, 60, 5), strict=True):
+            jitter = 0 if stream is C else rng.randint(-5, 5)
+            if keep:
+                events.append((stamp + delay, stream, stamp + jitter))
+        colours += kept[0]
+        if all(kept):
+            complete.add(stamp)
+    matches = feed(sync, *((stream, stamp) for _, stream, stamp in sorted(events, key=lambda event: event[0])))
+    assert len(matches) + drops.counts["unmatched"] + sync.waiting(C) == colours
+    assert all(abs(c - d) <= 8 and abs(c - p) <= 8 for c, d, p in matches)
+    assert len(complete - {c for c, _, _ in matches}) <= sync.waiting(C)
+    assert set(drops.counts) == {"unmatched"}
+
+
+def test_a_restarted_recording_is_said_once_and_goes_on() -> None:
+    drops = Drops()
+    sync = synchronizer(drops)
+    first = feed(sync, *((stream, stamp) for stamp in (1000, 1100, 1200) for stream in (P, D, C)))
+    feed(sync, (C, 1300), (P, 1300))
+    second = feed(sync, *((stream, stamp) for stamp in (0, 100, 200) for stream in (P, D, C)))
+    assert [c for c, _, _ in first] == [1000, 1100, 1200]
+    assert second == [(0, 0, 0), (100, 100, 100), (200, 200, 200)]
+    assert drops.counts == {"stamp": 1}
+    assert "went back by 1.300 s" in drops.sentences[0]
+    feed(sync, *((stream, stamp) for stamp in (0, 100) for stream in (C, D, P)))
+    assert drops.counts == {"stamp": 2}
+
+
+def test_the_worker_keeps_the_newest_and_counts_what_it_overtook() -> None:
+    gate, started, done = threading.Event(), threading.Event(), threading.Event()
+    seen: list[int] = []
+    overtaken: list[None] = []
+
+    def work(item: int) -> None:
+        seen.append(item)
+        started.set()
+        gate.wait(10)
+        if item == 9:
+            done.set()
+
+    worker = Worker(work, capacity=3, on_drop=lambda: overtaken.append(None))
+    worker.put(0)
+    assert started.wait(10)
+    for item in range(1, 10):
+        worker.put(item)
+    assert worker.waiting == 3
+    gate.set()
+    assert done.wait(10)
+    worker.stop()
+    worker.join()
+    assert seen == [0, 7, 8, 9]
+    assert len(overtaken) == 6
+
+
+def test_health_says_each_cause_once_and_counts_all() -> None:
+    said: list[str] = []
+    health = Health(said.append)
+    for _ in range(3):
+        health.drop("encoding", "the image is encoded as 'yuv422'")
+    health.drop("size", "sizes differ")
+    report = health.report()
+    assert report.dropped == {"encoding": 3, "size": 1}
+    assert len(said) == 2
+    assert said[0].startswith("the image is encoded as 'yuv422'")
+    assert report.new_losses
+    assert report.latest_problem == "sizes differ"
+    assert not health.report().new_losses

@@ -1,0 +1,346 @@
+"""Training: losses against plain restatements, data on disk, augmentation, and runs that repeat bit for bit."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.segmentation.openseg.model import OpenSegConfig
+from ovseg_ros.segmentation.openseg.text import TextTable
+from ovseg_ros.segmentation.openseg.weights_file import load_weights
+from ovseg_ros.simulation import CLASSES
+from ovseg_ros.training import losses, openseg, text_table
+from ovseg_ros.training.augmentation import Augmentation, colour_rotation, random_colours, random_views
+from ovseg_ros.training.batches import Batch, Settings, batches, class_weights, make_batch
+from ovseg_ros.training.losses import IGNORED, Segments
+from ovseg_ros.training.room_images import RoomImages, parse_size, render_rooms, write_view
+from ovseg_ros.training.trainer import Trainer
+from ovseg_ros.training.validation import confusion, mean_iou
+from ovseg_ros.training.words import TrainingWords
+from ovseg_ros.vocabulary import GENERIC_NEGATIVES, Vocabulary
+
+WIDTH, HEIGHT = 64, 48
+TINY = OpenSegConfig(
+    widths=(8, 8, 12, 16, 16), depths=(1, 1, 1, 1), pyramid=16, queries=8, attention_layers=1, position_grid=(3, 4)
+)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight images of coloured rectangles before a wall; the colour is the class."""
+    path = tmp_path_factory.mktemp("views")
+    rng = np.random.default_rng(0)
+    for index in range(8):
+        labels = np.ones((HEIGHT, WIDTH), dtype=np.int32)
+        instances = np.ones((HEIGHT, WIDTH), dtype=np.int32)
+        for instance in (2, 300):
+            top, left = int(rng.integers(0, HEIGHT - 20)), int(rng.integers(0, WIDTH - 24))
+            area = (slice(top, top + 20), slice(left, left + 24))
+            labels[area], instances[area] = rng.integers(2, 6), instance
+        colours = np.random.default_rng(1).integers(0, 256, size=(len(CLASSES) + 1, 3))
+        write_view(path / f"{index:08d}-00.jpg", colours[labels].astype(np.uint8), labels, instances)
+    return path
+
+
+@pytest.fixture(scope="module")
+def words() -> TrainingWords:
+    return TrainingWords(openseg.training_vocabulary(), TextTable.packaged())
+
+
+def settings(**changes: object) -> Settings:
+    base = Settings(steps=6, batch=4, crop=(48, 32), full_share=0.34, warmup=1, cells=64, learning_rate=4e-3, model=TINY)
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def trained(folder: Path, words: TrainingWords, stop: int | None = None, seed: int = 0) -> tuple[Trainer, list[float]]:
+    data = RoomImages(folder)
+    trainer = Trainer(settings(seed=seed), words, class_weights(data.views(), words.classes), autocast=False)
+    totals = []
+    for batch in batches(data, trainer.settings, 0):
+        totals.append(sum(trainer.train_step(batch).values()))
+        if trainer.step == stop:
+            break
+    return trainer, totals
+
+
+class TestLosses:
+    def test_segments_become_masks(self) -> None:
+        ids = torch.tensor([[7, 7, 2, 2, 9], [0, 5, 5, 0, 5]])
+        labels = torch.tensor([[3, 3, IGNORED, IGNORED, 1], [4, 2, 2, 4, 2]])
+        masks, classes = losses.segment_masks(ids, labels)
+        found = [
+            {(int(c), tuple(m.int().tolist())) for m, c in zip(masks[b], classes[b], strict=True) if c != IGNORED}
+            for b in range(2)
+        ]
+        assert found[0] == {(3, (1, 1, 0, 0, 0)), (1, (0, 0, 0, 0, 1))}
+        assert found[1] == {(4, (1, 0, 0, 1, 0)), (2, (0, 1, 1, 0, 1))}
+
+    def test_an_image_without_labels_has_no_segments(self) -> None:
+        masks, classes = losses.segment_masks(torch.tensor([[1, 1], [1, 2]]), torch.tensor([[IGNORED] * 2, [0, 0]]))
+        assert (classes[0] == IGNORED).all() and masks[0].sum() == 0 and (classes[1] == 0).sum() == 2
+        nothing = losses.segment_masks(torch.ones(2, 3, dtype=torch.long), torch.full((2, 3), IGNORED))
+        assert losses.mask_loss(torch.rand(2, 4, 3), nothing)[0] == 0
+
+    def test_mask_loss_matches_the_best_proposal_by_dice(self) -> None:
+        masks = torch.rand(2, 5, 12, generator=generator()).double()
+        targets = (torch.rand(2, 3, 12, generator=generator(1)) < 0.4).double()
+        labels = torch.tensor([[1, 0, IGNORED], [2, 2, 4]])
+        value, index = losses.mask_loss(masks, Segments(targets, labels))
+        terms = []
+        for b in range(2):
+            for m in range(3):
+                dice = [
+                    2 * float((masks[b, n] * targets[b, m]).sum())
+                    / (float(masks[b, n].sum() + targets[b, m].sum()) + losses.DICE_EPSILON)
+                    for n in range(5)
+                ]
+                assert int(index[b, m]) == int(np.argmax(dice))
+                if labels[b, m] != IGNORED:
+                    terms.append(1 - max(dice))
+        assert float(value) == pytest.approx(sum(terms) / len(terms), abs=1e-12)
+
+    def test_classification_loss_is_the_mean_over_what_is_labelled(self) -> None:
+        logits = torch.randn(2, 3, 4, generator=generator()).double()
+        labels = torch.tensor([[0, IGNORED, 3], [2, 2, IGNORED]])
+        terms = []
+        for b in range(2):
+            for m in range(3):
+                if labels[b, m] != IGNORED:
+                    weights = [math.exp(x) for x in logits[b, m].tolist()]
+                    terms.append(-math.log(weights[int(labels[b, m])] / sum(weights)))
+        expected = sum(terms) / len(terms)
+        assert float(losses.classification_loss(logits, labels)) == pytest.approx(expected, abs=1e-12)
+        assert losses.classification_loss(logits, torch.full((2, 3), IGNORED)) == 0
+
+    def test_matched_regions_are_the_chosen_ones(self) -> None:
+        regions = torch.arange(12.0).view(1, 4, 3)
+        assert losses.matched_regions(regions, torch.tensor([[2, 0]])).tolist() == [[[6, 7, 8], [0, 1, 2]]]
+
+    def test_grounding_loss_pairs_images_and_captions(self) -> None:
+        scale = torch.tensor(3.0).double()
+        regions = torch.nn.functional.normalize(torch.randn(4, 5, 6, generator=generator()).double(), dim=-1)
+        vectors = torch.nn.functional.normalize(torch.randn(7, 6, generator=generator(1)).double(), dim=-1)
+        captions = torch.rand(4, 7, generator=generator(2)) < 0.5
+        captions[1] = False
+        kept = [0, 2, 3]
+        score = np.zeros((3, 3))
+        for row, i in enumerate(kept):
+            for column, j in enumerate(kept):
+                spoken = captions[j].nonzero().flatten().tolist()
+                for k in spoken:
+                    cosine = (regions[i] @ vectors[k]).numpy()
+                    weight = np.exp(3 * cosine) / np.exp(3 * cosine).sum()
+                    score[row, column] += 3 * (weight * cosine).sum() / len(spoken)
+        by_image = -np.diag(score - np.log(np.exp(score).sum(axis=1, keepdims=True))).mean()
+        by_caption = -np.diag(score - np.log(np.exp(score).sum(axis=0, keepdims=True))).mean()
+        value = losses.grounding_loss(regions, vectors, captions, scale)
+        assert float(value) == pytest.approx((by_image + by_caption) / 2, abs=1e-12)
+        assert losses.grounding_loss(regions, vectors, captions & False, scale) == 0
+
+    def test_cells_of_rare_classes_are_drawn_more_often(self) -> None:
+        labels = torch.zeros(50, 100, dtype=torch.long)
+        labels[:, :10], labels[:, 10:30] = 1, IGNORED
+        drawn = losses.sample_cells(labels, torch.tensor([1.0, 20.0]), 20, generator())
+        assert all(len(set(row.tolist())) == 20 for row in drawn)
+        classes = labels.gather(1, drawn)
+        assert (classes != IGNORED).all()
+        assert (classes == 1).float().mean() > 0.4
+
+
+class TestAugmentation:
+    def test_cells_keep_the_label_of_what_is_seen_there(self) -> None:
+        # Colour and segment tell the label, so that any misplacement shows.
+        labels = torch.arange(12).repeat_interleave(16).view(1, 12, 16).repeat_interleave(16, dim=1)[:, :192]
+        labels = torch.arange(12).view(3, 4).repeat_interleave(40, 0).repeat_interleave(40, 1)[None].expand(16, -1, -1)
+        images = (labels / 11.0)[:, None].expand(-1, 3, -1, -1)
+        pictures, segments, cells = random_views(images, labels + 5, labels, (80, 96), (0.6, 1.5), generator())
+        assert pictures.shape == (16, 3, 80, 96) and cells.shape == (16, 20 * 24)
+        assert (segments[cells != IGNORED] == cells[cells != IGNORED] + 5).all()
+        seen = pictures[:, 0].unfold(1, 4, 4).unfold(2, 4, 4).reshape(16, 480, 16)
+        flat = (seen.amax(dim=-1) - seen.amin(dim=-1)) < 1e-4
+        inside = flat & (cells != IGNORED)
+        assert inside.float().mean() > 0.5
+        assert ((seen.mean(dim=-1) * 11).round().long() == cells)[inside].all()
+        assert (cells == IGNORED).any(), "a crop larger than the image has cells outside"
+
+    def test_some_images_are_mirrored(self) -> None:
+        ramp = torch.linspace(0, 1, 64).expand(32, 3, 48, 64)
+        ids = torch.zeros(32, 48, 64, dtype=torch.long)
+        pictures, _, _ = random_views(ramp, ids, ids, (32, 32), (1.0, 1.0), generator())
+        mirrored = pictures[:, 0, 0, 0] > pictures[:, 0, 0, -1]
+        assert 5 < int(mirrored.sum()) < 27
+
+    def test_without_any_amount_colours_stay(self) -> None:
+        images = torch.rand(4, 3, 8, 8, generator=generator())
+        none = Augmentation((1.0, 1.0), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        assert torch.allclose(random_colours(images, none, generator()), images, atol=1e-5)
+        changed = random_colours(images, Augmentation(), generator())
+        assert changed.min() >= 0 and changed.max() <= 1
+        assert all((changed[i] - images[i]).abs().mean() > 0.005 for i in range(4))
+
+    def test_turning_hue_keeps_grey_and_a_third_of_a_turn_swaps_channels(self) -> None:
+        turn = colour_rotation(torch.tensor([2 * math.pi / 3]), torch.ones(1))[0]
+        assert torch.allclose(turn @ torch.ones(3), torch.ones(3), atol=1e-6)
+        assert torch.allclose(turn @ torch.tensor([1.0, 0, 0]), torch.tensor([0.0, 1, 0]), atol=1e-6)
+
+
+class TestRoomImages:
+    def test_views_come_back(self, folder: Path) -> None:
+        views = RoomImages(folder).views()
+        rgb, instances, labels = views[0].decode()
+        assert len(views) == 8
+        assert rgb.shape == (3, HEIGHT, WIDTH) and rgb.dtype == torch.uint8
+        assert set(instances.unique().tolist()) == {1, 2, 300}
+        assert labels.shape == instances.shape == (HEIGHT, WIDTH) and set(labels.unique().tolist()) <= {1, 2, 3, 4, 5}
+
+    def test_new_views_are_found_and_half_written_ones_left(self, tmp_path: Path) -> None:
+        with pytest.raises(OvsegError, match="no rendered views"):
+            RoomImages(tmp_path)
+        ids = np.ones((16, 16), dtype=np.int32)
+        rgb = np.zeros((16, 16, 3), dtype=np.uint8)
+        write_view(tmp_path / "00000001-00.jpg", rgb, ids, ids)
+        images = RoomImages(tmp_path)
+        write_view(tmp_path / "00000000-00.jpg", rgb + 200, ids, ids)
+        whole = (tmp_path / "00000000-00.jpg").read_bytes()
+        (tmp_path / "00000002-00.jpg").write_bytes(whole[:-20])
+        (tmp_path / "00000002-00.png").write_bytes(b"")
+        assert len(images.views()) == 1
+        images.rescan()
+        assert [int(view.decode()[0].float().mean()) for view in images.views()] == [200, 0]
+
+    def test_rendering_continues_where_it_stopped(self, tmp_path: Path) -> None:
+        assert render_rooms(tmp_path, rooms=1, views=2, seed=1_000_000, size=(32, 24), workers=1) == 1
+        first = (tmp_path / "01000000-01.jpg").read_bytes()
+        assert render_rooms(tmp_path, rooms=1, views=2, seed=1_000_000, size=(32, 24), workers=1) == 0
+        (tmp_path / "01000000-01.jpg").unlink()
+        assert render_rooms(tmp_path, rooms=1, views=2, seed=1_000_000, size=(32, 24), workers=1) == 1
+        assert (tmp_path / "01000000-01.jpg").read_bytes() == first
+        rgb, _, labels = RoomImages(tmp_path).views()[0].decode()
+        assert rgb.shape == (3, 24, 32) and labels.max() <= len(CLASSES)
+
+    def test_sizes_are_read(self) -> None:
+        assert parse_size("320x240") == (320, 240)
+        with pytest.raises(argparse.ArgumentTypeError, match="WIDTHxHEIGHT"):
+            parse_size("320")
+
+
+class TestWords:
+    def test_a_draw_names_every_class_by_a_training_word(self) -> None:
+        table = TextTable.packaged()
+        quiet = TrainingWords(openseg.training_vocabulary(), table, noise=0.0)
+        for seed in range(3):
+            drawn = quiet.draw(generator(seed))
+            for vector, entry in zip(drawn, CLASSES, strict=False):
+                assert (table.encode((entry.name, *entry.synonyms)) @ vector).max() > 0.9999, entry.name
+        assert not torch.equal(quiet.draw(generator(0)), quiet.draw(generator(1)))
+
+    def test_what_else_is_drawn_is_far_from_the_classes(self, words: TrainingWords) -> None:
+        others = words.draw(generator())[len(CLASSES) + len(GENERIC_NEGATIVES) :]
+        assert len(others) == 24
+        assert (others @ words.names().T).max() < 0.55
+
+    def test_held_out_words_are_not_trained(self) -> None:
+        known = {word for group in openseg.training_vocabulary().synonyms for word in group}
+        assert not known & {word for entry in CLASSES for word in entry.held_out}
+
+
+class TestTraining:
+    def test_a_few_steps_lower_the_loss(self, folder: Path, words: TrainingWords) -> None:
+        trainer, totals = trained(folder, words)
+        assert trainer.step == len(totals) == 6
+        assert totals[-1] < totals[0] - 0.3
+
+    def test_the_same_seed_gives_the_same_weights(self, folder: Path, words: TrainingWords) -> None:
+        first, second, other = (trained(folder, words, seed=seed)[0] for seed in (0, 0, 1))
+        for name, value in first.average.state_dict().items():
+            assert torch.equal(value, second.average.state_dict()[name]), name
+        assert not torch.equal(first.average.queries, other.average.queries)
+
+    def test_a_resumed_run_equals_an_uninterrupted_one(
+        self, folder: Path, words: TrainingWords, tmp_path: Path
+    ) -> None:
+        whole, _ = trained(folder, words)
+        half, _ = trained(folder, words, stop=3)
+        half.save(tmp_path / "checkpoint")
+        state = torch.load(tmp_path / "checkpoint", weights_only=True)
+        data = RoomImages(folder)
+        resumed = Trainer(settings(), words, torch.ones(words.classes), autocast=False)
+        resumed.load(state)
+        for batch in batches(data, resumed.settings, resumed.step):
+            resumed.train_step(batch)
+        for name, value in whole.average.state_dict().items():
+            assert torch.equal(value, resumed.average.state_dict()[name]), name
+        with pytest.raises(OvsegError, match="other settings"):
+            Trainer(settings(seed=5), words, torch.ones(words.classes), autocast=False).load(state)
+
+    def test_the_last_steps_see_whole_images(self, folder: Path) -> None:
+        views = RoomImages(folder).views()
+        early, late = make_batch(views, settings(), 0), make_batch(views, settings(), 5)
+        assert isinstance(early, Batch)
+        assert early.images.shape[-2:] == (32, 48) and late.images.shape[-2:] == (HEIGHT, WIDTH)
+        assert early.labels.shape == (4, 8 * 12) and late.labels.shape == (4, 12 * 16)
+
+    def test_the_command_writes_weights_that_load(self, folder: Path, tmp_path: Path) -> None:
+        out = tmp_path / "weights.safetensors"
+        common = ["--data", str(folder), "--validation", str(folder), "--out", str(out), "--batch", "2"]
+        common += ["--crop", "32x32", "--steps", "2", "--precision", "float32"]
+        parse = openseg.make_parser().parse_args
+        with pytest.raises(OvsegError, match="no checkpoint"):
+            openseg.run(parse([*common, "--resume"]))
+        written = openseg.run(parse(common))
+        model, loaded = load_weights(out)
+        assert loaded == written and loaded.vocabulary == openseg.training_vocabulary()
+        assert loaded.training["steps"] == 2 and loaded.training["views"] == 8
+        assert loaded.training["parameters"] == sum(value.numel() for value in model.parameters()) < 6e6
+        assert all(0 <= value <= 1 for value in loaded.quality.values())
+        assert {"names_miou", "names_grounding_miou", "held_out_miou"} <= set(loaded.quality)
+        first = out.read_bytes()
+        assert openseg.run(parse([*common, "--resume"])) == written and out.read_bytes() == first
+
+
+class TestValidation:
+    def test_mean_iou_of_a_small_table(self) -> None:
+        truth = torch.tensor([0, 0, 0, 1, 1, IGNORED])
+        answer = torch.tensor([0, 0, 1, 1, 2, 2])
+        matrix = confusion(truth, answer, 3)
+        assert matrix.tolist() == [[2, 1, 0], [0, 1, 1], [0, 0, 0]]
+        assert mean_iou(matrix) == pytest.approx((2 / 3 + 1 / 3) / 2)
+
+
+class TestTextTable:
+    def test_compression_keeps_directions_and_weighs_by_rarity(self) -> None:
+        embeddings = torch.randn(4000, 300, generator=generator())
+        rows, scales = text_table.compress(embeddings)
+        again = text_table.compress(embeddings)
+        assert torch.equal(rows, again[0]) and torch.equal(scales, again[1])
+        assert rows.shape == (4000, 256) and rows.dtype == torch.int8 and scales.dtype == torch.float16
+        assert (rows[: text_table.FIRST_WORD] == 0).all() and (scales[: text_table.FIRST_WORD] == 0).all()
+        lengths = (rows.float() * scales[:, None].float()).norm(dim=1)[text_table.FIRST_WORD :]
+        assert lengths[0] < 0.02 * lengths[-1] and lengths[:5].max() < lengths[1500:].min()
+
+    def test_words_that_stay_whole_are_added(self) -> None:
+        added = text_table.household_words(["sofa", "lamp"])
+        assert "duvet" in added and "sofa" not in added and added == sorted(set(added))
+
+    def test_another_model_is_refused(self, tmp_path: Path) -> None:
+        pytest.importorskip("transformers", reason="distilling the table needs transformers, using it does not")
+        with pytest.raises(OvsegError, match="missing"):
+            text_table.build(tmp_path, tmp_path / "table", tmp_path / "words")
+        (tmp_path / "model.safetensors").write_bytes(b"another")
+        with pytest.raises(OvsegError, match="not the all-MiniLM"):
+            text_table.build(tmp_path, tmp_path / "table", tmp_path / "words")
+
+    def test_the_vocabulary_is_the_tables(self) -> None:
+        assert Vocabulary.from_names(["sofa"]).names == ("sofa",)
+        assert text_table.WIDTH == TextTable.packaged().width
