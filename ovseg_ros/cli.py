@@ -72,7 +72,13 @@ def _rooms(options: argparse.Namespace) -> dict[str, Any]:
     count = write_sequence(frames, sequence.mesh(), options.out, options.layout, sequence.class_names)
     rate = count / (time.perf_counter() - started)
     text = f"{count} frames of a {sequence.room.kind} in {options.out} ({options.layout}), {rate:.1f} frames/s"
-    return {"out": str(options.out), "frames": count, "frames_per_second": rate, "kind": sequence.room.kind, "text": text}
+    return {
+        "out": str(options.out),
+        "frames": count,
+        "frames_per_second": rate,
+        "kind": sequence.room.kind,
+        "text": text,
+    }
 
 
 def _map(options: argparse.Namespace) -> dict[str, Any]:
@@ -131,7 +137,7 @@ def _query(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "map_revision": semantic_map.revision,
         "space": semantic_map.space,
-        "matches": [{key: value for key, value in asdict(match).items()} for match in matches],
+        "matches": [asdict(match) for match in matches],
         "text": "\n".join(lines),
     }
 
@@ -153,7 +159,9 @@ def _info(options: argparse.Namespace) -> dict[str, Any]:
     if semantic_map.voxel_count:
         facts["lower"] = semantic_map.centres.amin(dim=0).tolist()
         facts["upper"] = semantic_map.centres.amax(dim=0).tolist()
-    lines = [f"{name:12} {', '.join(map(str, value)) if isinstance(value, list) else value}" for name, value in facts.items()]
+    lines = [
+        f"{name:12} {', '.join(map(str, value)) if isinstance(value, list) else value}" for name, value in facts.items()
+    ]
     return {**facts, "text": "\n".join(lines)}
 
 
@@ -228,7 +236,9 @@ def _bar(name: str) -> Callable[..., Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ovseg", description="A 3D memory for robots that can be asked questions in words.")
+    parser = argparse.ArgumentParser(
+        prog="ovseg", description="A 3D memory for robots that can be asked questions in words."
+    )
     parser.add_argument("--version", action="version", version=f"ovseg_ros {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
@@ -237,7 +247,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--dataset", choices=DATASETS[:-1], default="auto", help="layout of the recording")
     demo.add_argument("--ask", nargs="+", metavar="TEXT", help="what to ask about a recording")
     demo.add_argument("--rooms", type=_positive, default=1, help="how many generated rooms (default %(default)s)")
-    demo.add_argument("--seed", type=_count, default=7, help="of the first room; training never uses seeds below 100000")
+    demo.add_argument(
+        "--seed", type=_count, default=7, help="of the first room; training never uses seeds below 100000"
+    )
     demo.add_argument("--frames", type=_positive, default=80, help="per generated room (default %(default)s)")
     demo.add_argument("-o", "--out", type=Path, default=Path("demo_output"), help="folder (default %(default)s)")
     _add_model(demo)
@@ -255,7 +267,9 @@ def _parser() -> argparse.ArgumentParser:
     map_.add_argument("sequence", help="folder of a recording; with --dataset rooms the seed of a room")
     map_.add_argument("--dataset", choices=DATASETS, default="auto", help="layout (default: look at the folder)")
     map_.add_argument("--every", type=_positive, default=1, metavar="N", help="use every N-th frame")
-    map_.add_argument("--max-depth", type=float, default=5.0, metavar="M", help="ignore farther readings (default %(default)s)")
+    map_.add_argument(
+        "--max-depth", type=float, default=5.0, metavar="M", help="ignore farther readings (default %(default)s)"
+    )
     map_.add_argument("-o", "--out", type=Path, required=True, metavar="MAP", help="file to write, NAME.ovmap")
     _add_model(map_)
     _add_voxel_size(map_)
@@ -286,20 +300,30 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], dict[str, Any]], summary: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+def _verb(
+    verbs: Any, name: str, run: Callable[[argparse.Namespace], dict[str, Any]], summary: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name, help=summary, description=summary[0].upper() + summary[1:] + "."
+    )
     parser.add_argument("--json", action="store_true", help="print JSON for machines")
     parser.set_defaults(run=run)
     return parser
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--backend", default="openseg", help="model to segment with, see `ovseg backends` (default %(default)s)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where it runs (default %(default)s)")
+    parser.add_argument(
+        "--backend", default="openseg", help="model to segment with, see `ovseg backends` (default %(default)s)"
+    )
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where it runs (default %(default)s)"
+    )
 
 
 def _add_voxel_size(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--voxel-size", type=float, default=0.05, metavar="M", help="edge in metres (default %(default)s)")
+    parser.add_argument(
+        "--voxel-size", type=float, default=0.05, metavar="M", help="edge in metres (default %(default)s)"
+    )
 
 
 def _positive(text: str) -> int:

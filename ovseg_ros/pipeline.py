@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ovseg_ros.mapping import MappingConfig, SemanticMap
@@ -35,7 +35,7 @@ def build_map(
     *,
     every: int = 1,
     device: str = "cpu",
-    progress: type[Iterable[int]] | None = None,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> tuple[SemanticMap, MappingReport]:
     """Map a recording.
 
@@ -51,8 +51,7 @@ def build_map(
     skipped: Counter[str] = Counter()
     reasons: dict[str, str] = {}
     started = time.perf_counter()
-    numbers: Iterable[int] = range(0, len(sequence), every)
-    for number in numbers if progress is None else progress(numbers):  # type: ignore[call-arg]
+    for number in progress(range(0, len(sequence), every)):
         try:
             frame = sequence[number]
             segmentation = segmenter(frame.rgb)

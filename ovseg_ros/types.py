@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from ovseg_ros.errors import OvsegError
+from ovseg_ros.vocabulary import Vocabulary
 
 POSE_TOLERANCE = 1e-3
 """How far ``R @ R.T`` of a pose may be from the identity before the pose is refused."""
@@ -174,7 +175,12 @@ class Segmenter(Protocol):
     """A backend: images in, features out, and the words that go with them."""
 
     @property
-    def space(self) -> LanguageSpace: ...
+    def space(self) -> LanguageSpace:
+        """Words in the feature space of this model."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What a map is asked about by default; answers are calibrated against it."""
 
     def __call__(self, rgb: torch.Tensor) -> Segmentation:
         """(H, W, 3) uint8 on any device -> Segmentation on the segmenter's device."""

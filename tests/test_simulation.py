@@ -98,8 +98,14 @@ def test_labels_instances_and_depth_agree_with_the_room() -> None:
         pose = sequence.poses[index]
         v, u = np.nonzero(view.instances)
         z = view.clean_depth[v, u]
-        rays = np.stack(((u - sequence.intrinsics.cx) / sequence.intrinsics.fx,
-                         (v - sequence.intrinsics.cy) / sequence.intrinsics.fy, np.ones(len(u))), axis=1)
+        rays = np.stack(
+            (
+                (u - sequence.intrinsics.cx) / sequence.intrinsics.fx,
+                (v - sequence.intrinsics.cy) / sequence.intrinsics.fy,
+                np.ones(len(u)),
+            ),
+            axis=1,
+        )
         points = rays * z[:, None] @ pose[:3, :3].T + pose[:3, 3]
         for instance in np.unique(view.instances[v, u]):
             entry = by_id[int(instance)]

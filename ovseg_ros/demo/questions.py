@@ -77,9 +77,9 @@ def _seen_things(sequence: RoomSequence) -> list[RoomObject]:
 
 
 def _colour_questions(things: list[RoomObject], rng: Generator) -> list[Question]:
-    """"red chair" where a chair is red, every thing of that name and colour being a right answer."""
+    """Such as "red chair" where a chair is red; every thing of that name and colour is a right answer."""
     named = [thing for thing in things if thing.colour in QUESTION_COLOURS and thing.label in _COLOURED_ALL_OVER]
-    rng.shuffle(named)  # type: ignore[arg-type]
+    rng.shuffle(named)
     return [
         Question(
             f"{thing.colour} {thing.label}",

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from ovseg_ros.datasets import open_sequence
 from ovseg_ros.demo.questions import Question, choose_questions
 from ovseg_ros.demo.report import QuestionResult, RoomResult, write_pictures
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.ros.client import MapClient
-from ovseg_ros.ros.processes import NodeProcess
 from ovseg_ros.ros.parameters import Value
+from ovseg_ros.ros.processes import NodeProcess
 from ovseg_ros.simulation import RoomSequence
 
 LAST_DOMAIN = 101
@@ -74,12 +75,13 @@ def demo_rooms(rooms: int, seed: int, options: DemoOptions) -> list[RoomResult]:
     return results
 
 
-def demo_recording(sequence: Path, layout: str, words: Sequence[str], frames: int, options: DemoOptions) -> RoomResult:
+def demo_recording(sequence: Path, layout: str, words: Sequence[str], options: DemoOptions) -> RoomResult:
     """Map a recording and ask for ``words``; there is no truth to compare with.
 
     Raises:
         OvsegError: as `demo_rooms`.
     """
+    frames = len(open_sequence(sequence, layout))
     with _MappingNode(options) as client:
         playing: dict[str, Value] = {"sequence": str(sequence.absolute()), "layout": layout}
         mapped = _play(client, playing, options, frames, sequence.name)

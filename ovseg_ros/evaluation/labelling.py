@@ -1,4 +1,4 @@
-"""The best class name for features: per voxel, and per pixel."""
+"""The best class name for each pixel of a segmentation."""
 
 from __future__ import annotations
 
@@ -8,21 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ovseg_ros.mapping import SemanticMap
 from ovseg_ros.types import LanguageSpace, Segmentation
-
-
-def label_voxels(semantic_map: SemanticMap, space: LanguageSpace, class_names: Sequence[str]) -> NDArray[np.int32]:
-    """Label each voxel with the class whose name is nearest to its feature.
-
-    Returns:
-        (N,) label ids in the order of the map's voxels; id i + 1 is ``class_names[i]``, and 0 where
-        a voxel's feature says nothing (its aligned feature is zero).
-    """
-    if not semantic_map.voxel_count:
-        return np.zeros(0, dtype=np.int32)
-    aligned = space.align(semantic_map.features)
-    return _best(aligned @ _texts(space, class_names, aligned.device).T).cpu().numpy()
 
 
 def pixel_logits(
@@ -42,11 +28,6 @@ def label_pixels(logits: torch.Tensor, allowed: Sequence[int] | None = None) -> 
         banned[torch.as_tensor(allowed, device=logits.device) - 1] = False
         logits = logits.masked_fill(banned[:, None, None], -torch.inf)
     return (logits.argmax(dim=0) + 1).int().cpu().numpy()
-
-
-def _best(cosines: torch.Tensor) -> torch.Tensor:
-    """(V, K) -> (V,) int32 label ids; a row of zeros is a voxel without an answer."""
-    return torch.where(cosines.abs().sum(dim=1) > 0, cosines.argmax(dim=1) + 1, 0).int()
 
 
 def _texts(space: LanguageSpace, class_names: Sequence[str], device: torch.device) -> torch.Tensor:

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from ovseg_ros.datasets import LabelledMesh
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.evaluation.confusion import Confusion
-from ovseg_ros.evaluation.labelling import label_voxels
 from ovseg_ros.evaluation.transfer import transfer_labels
 from ovseg_ros.evaluation.voxel_truth import voxel_truth
 from ovseg_ros.mapping import MappingConfig, SemanticMap
+from ovseg_ros.query import label_voxels
 from ovseg_ros.types import Intrinsics, InvalidFrameError, LanguageSpace, RgbdFrame, Segmentation
 
 SCORES = ("mIoU", "f-mIoU", "mAcc", "accuracy", "coverage")
@@ -99,7 +99,7 @@ def score_scene(
             skipped[error.cause] += 1
     views = ((sequence.clean_depth(index), intrinsics, pose) for index, intrinsics, pose in seen)
     truth = voxel_truth(sequence.mesh(), views, config.voxel_size)
-    labels = label_voxels(semantic_map, space, sequence.class_names)
+    labels = label_voxels(semantic_map, space, sequence.class_names)[0].int().cpu().numpy()
     transfer = transfer_labels(truth, semantic_map.centres.cpu().numpy(), labels)
     confusion = Confusion.of(truth.labels, transfer.labels, sequence.class_names)
     return SceneScore(name, confusion, transfer.coverage, semantic_map.voxel_count, dict(skipped))

@@ -41,13 +41,7 @@ def save(semantic_map: SemanticMap, path: str | os.PathLike[str]) -> None:
     Raises:
         OvsegError: wrong extension, or the file can't be written there; an older file is as it was.
     """
-    target = Path(path).expanduser()
-    if target.suffix != EXTENSION:
-        raise OvsegError(f"a map file ends in {EXTENSION}, got {target.name!r}: write to {target.stem}{EXTENSION}")
-    if not target.parent.is_dir():
-        raise OvsegError(f"the folder {target.parent} doesn't exist: create it first, then save {target.name}")
-    if target.is_dir():
-        raise OvsegError(f"{target} is a folder: choose another name for the map file")
+    target = check_target(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     columns = {name: column.cpu() for name, column in semantic_map.columns.items()}
     try:
@@ -64,6 +58,22 @@ def save(semantic_map: SemanticMap, path: str | os.PathLike[str]) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def check_target(path: str | os.PathLike[str]) -> Path:
+    """Refuse early what `save` would refuse after an hour of mapping; return the path with ~ expanded.
+
+    Raises:
+        OvsegError: wrong extension, missing folder, or a folder of that name.
+    """
+    target = Path(path).expanduser()
+    if target.suffix != EXTENSION:
+        raise OvsegError(f"a map file ends in {EXTENSION}, got {target.name!r}: write to {target.stem}{EXTENSION}")
+    if not target.parent.is_dir():
+        raise OvsegError(f"the folder {target.parent} doesn't exist: create it first, then save {target.name}")
+    if target.is_dir():
+        raise OvsegError(f"{target} is a folder: choose another name for the map file")
+    return target
 
 
 def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> SemanticMap:

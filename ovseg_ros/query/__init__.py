@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from ovseg_ros.query.labelling import label_voxels
 from ovseg_ros.query.matches import Match, ask
 from ovseg_ros.query.similarity import MapIndex, score_voxels
 
-__all__ = ["MapIndex", "Match", "ask", "score_voxels"]
+__all__ = ["MapIndex", "Match", "ask", "label_voxels", "score_voxels"]

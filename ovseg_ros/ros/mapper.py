@@ -5,7 +5,6 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 
-import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
@@ -20,7 +19,7 @@ from ovseg_ros.ros.parameters import MAPPING_PARAMETERS, Parameters
 from ovseg_ros.ros.publishers import MapPublishers
 from ovseg_ros.ros.services import MapServices
 from ovseg_ros.ros.session import MapSession
-from ovseg_ros.segmentation import load_segmenter
+from ovseg_ros.segmentation import load_segmenter, release_device_memory, resolve_device
 
 THREADS = 5
 """One for each callback group: lifecycle and parameters, autostart, inputs, services, outputs."""
@@ -110,9 +109,7 @@ class MappingNode(LifecycleNode):
             max_depth=parameters["mapping.max_depth"],
             feature_dtype=parameters["mapping.feature_dtype"],
         )
-        device = parameters["device"]
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = resolve_device(parameters["device"])
         self.get_logger().info(f"loading {parameters['backend']} on {device}")
         backend = load_segmenter(parameters["backend"], device)
         return MapSession(backend, config, device=device, frame_id=parameters["frames.map"])
@@ -137,8 +134,7 @@ class MappingNode(LifecycleNode):
         self._release_inputs()
         self._session = None
         self._why_unconfigured = "it was cleaned up; configure it again"
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release_device_memory()
 
     def _timer(self, period: float, callback: Callable[[], None], group: CallbackGroup) -> Timer:
         return self.create_timer(period, callback, callback_group=group, clock=self._steady)

@@ -7,27 +7,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping import MappingConfig, SemanticMap, storage
-from ovseg_ros.query import Match, ask, score_voxels
+from ovseg_ros.query import Match, ask, label_voxels, score_voxels
 from ovseg_ros.types import RgbdFrame, Segmenter
-from ovseg_ros.vocabulary import Vocabulary
-
-CHUNK = 65_536
-"""Voxels labelled at a time: bounds the memory of the logits."""
-
-
-class Backend(Segmenter, Protocol):
-    """A segmenter that names the concepts its answers are calibrated against."""
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The concepts, in the order of the labels."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +79,13 @@ class MapSession:
         frame_id: frame in which the map is kept.
     """
 
-    def __init__(self, backend: Backend, config: MappingConfig, *, device: str, frame_id: str) -> None:
+    def __init__(self, backend: Segmenter, config: MappingConfig, *, device: str, frame_id: str) -> None:
         self._backend = backend
         self._device = device
         self._lock = threading.Lock()
         self._map = SemanticMap(
             config, space=backend.space.id, vocabulary=backend.vocabulary, device=device, frame_id=frame_id
         )
-        self._names: tuple[tuple[str, ...], torch.Tensor] | None = None
 
     @property
     def voxel_count(self) -> int:
@@ -147,13 +133,7 @@ class MapSession:
     def labelled_cloud(self) -> LabelledCloud:
         """Every voxel with the likeliest concept of the map's vocabulary."""
         with self._lock:
-            names = self._map.vocabulary.names
-            count = self._map.voxel_count
-            labels, confidence = torch.zeros(count, dtype=torch.int64), torch.zeros(count)
-            if names and count:
-                scored = [self._likeliest(chunk, names) for chunk in torch.split(self._map.features, CHUNK)]
-                confidence, best = (torch.cat(parts) for parts in zip(*scored, strict=True))
-                labels = best + 1
+            labels, confidence = label_voxels(self._map, self._backend.space)
             return LabelledCloud(
                 centres=_numpy(self._map.centres),
                 colours=_numpy(self._map.colours),
@@ -190,7 +170,6 @@ class MapSession:
             )
         with self._lock:
             self._map = loaded
-            self._names = None
             return loaded.revision, loaded.voxel_count
 
     def clear(self) -> int:
@@ -199,18 +178,6 @@ class MapSession:
             count = self._map.voxel_count
             self._map.clear()
             return count
-
-    def _likeliest(self, features: torch.Tensor, names: tuple[str, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(n, C) features -> probability and index of the likeliest name, each (n,)."""
-        space = self._backend.space
-        logits = space.align(features.float()) @ self._text(names).T * space.logit_scale
-        probability, best = torch.softmax(logits, dim=1).max(dim=1)
-        return probability, best
-
-    def _text(self, names: tuple[str, ...]) -> torch.Tensor:
-        if self._names is None or self._names[0] != names:
-            self._names = names, self._backend.space.encode_text(names).to(self._map.device)
-        return self._names[1]
 
     def _newest_stamp(self) -> int:
         return int(self._map.last_seen.max()) if self._map.voxel_count else 0

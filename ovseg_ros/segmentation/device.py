@@ -23,6 +23,12 @@ def resolve_device(device: str = "auto") -> str:
     return device
 
 
+def release_device_memory() -> None:
+    """Give memory that torch keeps for reuse back to the GPU, once a model and its map are gone."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def fast_bfloat16() -> bool:
     """Whether this CPU multiplies bfloat16 matrices much faster than float32 ones (it has AMX)."""
     return bool(torch.cpu.get_capabilities().get("amx_bf16", False))

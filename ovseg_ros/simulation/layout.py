@@ -39,7 +39,17 @@ KINDS: dict[str, Wishes] = {
         {"bed": 1.0, "cabinet": 1.4, "desk": 0.4, "bookshelf": 0.4},
         {},
         {**_ON_WALL, "television": 0.3},
-        {"chair": 0.5, "lamp": 0.5, "plant": 0.4, "suitcase": 0.5, "backpack": 0.5, "trash can": 0.3, "teddy bear": 0.3, "stool": 0.3, "ball": 0.2},
+        {
+            "chair": 0.5,
+            "lamp": 0.5,
+            "plant": 0.4,
+            "suitcase": 0.5,
+            "backpack": 0.5,
+            "trash can": 0.3,
+            "teddy bear": 0.3,
+            "stool": 0.3,
+            "ball": 0.2,
+        },
         {"pillow": 1.6, "teddy bear": 0.6, "lamp": 0.6, "book": 0.7, "vase": 0.3, "laptop": 0.3},
     ),
     "living room": Wishes(
@@ -71,10 +81,32 @@ KINDS: dict[str, Wishes] = {
         {"monitor": 1.6, "laptop": 0.9, "book": 1.0, "bottle": 0.5, "lamp": 0.4},
     ),
     "studio": Wishes(
-        {"bed": 0.8, "sofa": 0.6, "desk": 0.6, "refrigerator": 0.5, "oven": 0.4, "bookshelf": 0.5, "toilet": 0.25, "bathtub": 0.25, "sink": 0.4, "washing machine": 0.4},
+        {
+            "bed": 0.8,
+            "sofa": 0.6,
+            "desk": 0.6,
+            "refrigerator": 0.5,
+            "oven": 0.4,
+            "bookshelf": 0.5,
+            "toilet": 0.25,
+            "bathtub": 0.25,
+            "sink": 0.4,
+            "washing machine": 0.4,
+        },
         {"table": 0.6},
         {**_ON_WALL, "television": 0.5},
-        {"chair": 0.5, "stool": 0.4, "suitcase": 0.5, "box": 0.5, "ball": 0.5, "backpack": 0.5, "teddy bear": 0.4, "plant": 0.5, "lamp": 0.4, "trash can": 0.4},
+        {
+            "chair": 0.5,
+            "stool": 0.4,
+            "suitcase": 0.5,
+            "box": 0.5,
+            "ball": 0.5,
+            "backpack": 0.5,
+            "teddy bear": 0.4,
+            "plant": 0.5,
+            "lamp": 0.4,
+            "trash can": 0.4,
+        },
         {"pillow": 0.8, "book": 0.7, "bottle": 0.6, "vase": 0.6, "laptop": 0.5, "monitor": 0.5},
     ),
 }
@@ -277,7 +309,9 @@ class _Furnisher:
             local = np.array(support.centre) + np.append(offset, 0.002)
             turn = self.rng.uniform(-0.5, 0.5) if label != "bottle" else self.rng.uniform(-np.pi, np.pi)
             position = rotation(yaw) @ local + origin
-            if self.builder.place(label, model, position, yaw + turn, colour=colour, margin=0.03, ignore=owner.instance_id):
+            if self.builder.place(
+                label, model, position, yaw + turn, colour=colour, margin=0.03, ignore=owner.instance_id
+            ):
                 return
 
     def _place(

@@ -82,10 +82,8 @@ def plain(rng: Generator, name: str, gloss: float = 0.05) -> Material:
 
 def sample_finish(rng: Generator, entry: ObjectClass) -> Finish:
     """Materials for one object of a class: mostly what a person expects, sometimes any colour at all."""
-    if rng.random() < IMPLAUSIBLE_SHARE:
-        name = str(rng.choice(list(NAMED_COLOURS)))
-    else:
-        name = choose(rng, entry.colours)
+    any_colour = rng.random() < IMPLAUSIBLE_SHARE
+    name = str(rng.choice(list(NAMED_COLOURS))) if any_colour else choose(rng, entry.colours)
     main = Material(
         colour=sample_colour(rng, name),
         texture=str(rng.choice(entry.textures)),
@@ -93,7 +91,9 @@ def sample_finish(rng: Generator, entry: ObjectClass) -> Finish:
         gloss=float(rng.choice([0.0, 0.05, 0.25])),
     )
     main = replace(main, second=_second_colour(rng, main))
-    wood = Material(sample_colour(rng, str(rng.choice(["brown", "beige"]))), texture="wood", scale=float(rng.uniform(0.03, 0.1)))
+    wood = Material(
+        sample_colour(rng, str(rng.choice(["brown", "beige"]))), texture="wood", scale=float(rng.uniform(0.03, 0.1))
+    )
     wood = replace(wood, second=_darker(wood.colour, 0.6))
     return Finish(
         main=main,

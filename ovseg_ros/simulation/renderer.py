@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import open3d as o3d
@@ -50,7 +51,7 @@ class RoomRenderer:
         self._room, self._intrinsics, self._noise = room, intrinsics, noise
         self._scene = o3d.t.geometry.RaycastingScene()
         self._scene.add_triangles(
-            o3d.core.Tensor(room.vertices), o3d.core.Tensor(room.triangles.astype(np.uint32))
+            o3d.core.Tensor.from_numpy(room.vertices), o3d.core.Tensor.from_numpy(room.triangles.astype(np.uint32))
         )
         v, u = np.mgrid[: intrinsics.height, : intrinsics.width]
         x = (u - intrinsics.cx) / intrinsics.fx
@@ -74,10 +75,8 @@ class RoomRenderer:
         """
         rng = np.random.default_rng(self._room.seed) if rng is None else rng
         shape = (self._intrinsics.height, self._intrinsics.width)
-        directions = self._directions @ pose[:3, :3].T.astype(np.float32)
-        origin = pose[:3, 3].astype(np.float32)
-        rays = np.concatenate((np.broadcast_to(origin, directions.shape), directions), axis=1)
-        hits = self._scene.cast_rays(o3d.core.Tensor(rays))
+        origin, directions = self._rays(pose)
+        hits = self._cast(origin, directions)
         distance = hits["t_hit"].numpy()
         hit = np.flatnonzero(np.isfinite(distance))
         triangle = hits["primitive_ids"].numpy()[hit].astype(np.int64)
@@ -85,7 +84,9 @@ class RoomRenderer:
         uv = hits["primitive_uvs"].numpy()[hit]
 
         radiance = np.zeros((len(distance), 3), dtype=np.float32)
-        radiance[hit] = self._shade(origin + directions[hit] * distance[hit, None], directions[hit], normals, triangle, uv)
+        radiance[hit] = self._shade(
+            origin + directions[hit] * distance[hit, None], directions[hit], normals, triangle, uv
+        )
         owner = self._room.triangle_objects[triangle]
         labels = np.zeros(len(distance), dtype=np.int32)
         labels[hit] = self._labels[owner]
@@ -95,7 +96,23 @@ class RoomRenderer:
         clean[hit] = distance[hit]
         clean = clean.reshape(shape)
         depth = clean if self._noise is None else self._noise.apply(clean, rng)
-        return RoomView(_develop(radiance, rng).reshape(*shape, 3), depth, clean, labels.reshape(shape), instances.reshape(shape))
+        return RoomView(
+            _develop(radiance, rng).reshape(*shape, 3), depth, clean, labels.reshape(shape), instances.reshape(shape)
+        )
+
+    def cast_depth(self, pose: NDArray[np.floating]) -> NDArray[np.float32]:
+        """The (H, W) exact depth of a view alone, metres; NaN where nothing was hit."""
+        distance = self._cast(*self._rays(pose))["t_hit"].numpy()
+        depth: NDArray[np.float32] = np.where(np.isfinite(distance), distance, np.nan).astype(np.float32)
+        return depth.reshape(self._intrinsics.height, self._intrinsics.width)
+
+    def _rays(self, pose: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Camera centre (3,) and a world direction (N, 3) per pixel, of length 1 along the optical axis."""
+        return pose[:3, 3].astype(np.float32), self._directions @ pose[:3, :3].T.astype(np.float32)
+
+    def _cast(self, origin: NDArray[np.float32], directions: NDArray[np.float32]) -> Any:
+        rays = np.concatenate((np.broadcast_to(origin, directions.shape), directions), axis=1)
+        return self._scene.cast_rays(o3d.core.Tensor.from_numpy(rays))
 
     def _shade(
         self,
@@ -105,14 +122,16 @@ class RoomRenderer:
         triangle: NDArray[np.int64],
         uv: NDArray[np.float32],
     ) -> NDArray[np.float32]:
-        """Light that leaves (N, 3) surface points towards the camera: Lambert and Blinn-Phong, point lights, shadows."""
+        """Light from (N, 3) surface points to the camera: Lambert and Blinn-Phong, point lights, shadows."""
         corners = self._room.triangles[triangle]
         u, v = uv[:, :1], uv[:, 1:]
         local = self._room.local[corners[:, 0]] * (1 - u - v)
         local += self._room.local[corners[:, 1]] * u
         local += self._room.local[corners[:, 2]] * v
         material = self._room.triangle_materials[triangle]
-        colour = albedo(local, self._texture[material], self._scale[material], self._colour[material], self._second[material])
+        colour = albedo(
+            local, self._texture[material], self._scale[material], self._colour[material], self._second[material]
+        )
 
         view = -directions / _length(directions)
         normals = np.where(_dot(normals, view) < 0, -normals, normals)
@@ -122,7 +141,9 @@ class RoomRenderer:
         for light in self._room.lights:
             towards = np.float32(light.position) - start
             shadow_rays = np.concatenate((start, towards), axis=1)
-            blocked = self._scene.test_occlusions(o3d.core.Tensor(shadow_rays), tnear=0.0, tfar=0.999).numpy()
+            blocked = self._scene.test_occlusions(
+                o3d.core.Tensor.from_numpy(shadow_rays), tnear=0.0, tfar=0.999
+            ).numpy()
             reach = _length(towards)
             direction = towards / reach
             arriving = (~blocked)[:, None] / (1.0 + np.float32(0.25) * reach**2)

@@ -75,7 +75,7 @@ class RoomSequence:
 
     def clean_depth(self, index: int) -> NDArray[np.float32]:
         """(H, W) exact metres of frame ``index``."""
-        return self.view(index).clean_depth
+        return self._renderer.cast_depth(self.poses[index])
 
     def mesh(self) -> LabelledMesh:
         """The room's labelled triangles."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ovseg_ros.simulation.materials import Material
 
-Vec = Sequence[float]
+Vec = Sequence[float] | NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,14 @@ class ModelBuilder:
                 at = (x * (width - thickness) / 2, y * (depth - thickness) / 2, height / 2)
                 self.box((thickness, thickness, height), at, material)
 
-    def lathe(self, profile: Sequence[tuple[float, float]], material: Material, at: Vec = (0, 0, 0), segments: int = 16,
-              axis: str = "z") -> None:
+    def lathe(
+        self,
+        profile: Sequence[tuple[float, float]],
+        material: Material,
+        at: Vec = (0, 0, 0),
+        segments: int = 16,
+        axis: str = "z",
+    ) -> None:
         """A solid of revolution: ``profile`` lists (radius, height) from bottom to top; closed at both ends."""
         angles = np.linspace(0, 2 * np.pi, segments, endpoint=False)
         rings = [[r * np.cos(angles), r * np.sin(angles), np.full(segments, h)] for r, h in profile]
@@ -107,8 +113,16 @@ class ModelBuilder:
             vertices = vertices[:, [2, 1, 0]] * np.array([1, 1, -1])
         self.add(vertices + np.asarray(at), np.concatenate((triangles, bottom, top)), material)
 
-    def cylinder(self, radius: float, height: float, material: Material, at: Vec = (0, 0, 0), top: float | None = None,
-                 axis: str = "z", segments: int = 16) -> None:
+    def cylinder(
+        self,
+        radius: float,
+        height: float,
+        material: Material,
+        at: Vec = (0, 0, 0),
+        top: float | None = None,
+        axis: str = "z",
+        segments: int = 16,
+    ) -> None:
         """A cylinder or cone frustum standing on ``at`` (lying along ``axis`` otherwise)."""
         self.lathe([(radius, 0.0), (radius if top is None else top, height)], material, at, segments, axis)
 
@@ -180,6 +194,18 @@ def _strip_triangles(rings: int, segments: int) -> NDArray[np.int64]:
 
 
 _BOX_TRIANGLES = np.array(
-    [[0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1],
-     [2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4], [1, 5, 7], [1, 7, 3]]
+    [
+        [0, 1, 3],
+        [0, 3, 2],
+        [4, 6, 7],
+        [4, 7, 5],
+        [0, 4, 5],
+        [0, 5, 1],
+        [2, 3, 7],
+        [2, 7, 6],
+        [0, 2, 6],
+        [0, 6, 4],
+        [1, 5, 7],
+        [1, 7, 3],
+    ]
 )

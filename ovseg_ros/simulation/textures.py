@@ -7,11 +7,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 
-_WAVES = np.array(
-    [[1.0, 1.7, 0.6], [-1.3, 0.8, 1.9], [0.7, -2.1, 1.1], [2.3, 0.5, -1.4]], dtype=np.float32
-)
+_WAVES = np.array([[1.0, 1.7, 0.6], [-1.3, 0.8, 1.9], [0.7, -2.1, 1.1], [2.3, 0.5, -1.4]], dtype=np.float32)
+
+
+_ALONG_GRAIN = np.array([0.3, 0.1, 0.3], dtype=np.float32)
 
 
 def albedo(points: Array, texture: NDArray[np.int64], scale: Array, first: Array, second: Array) -> Array:
@@ -21,7 +22,8 @@ def albedo(points: Array, texture: NDArray[np.int64], scale: Array, first: Array
         points: (N, 3) metres in the object's frame.
         texture: (N,) index into TEXTURES.
         scale: (N,) period in metres.
-        first, second: (N, 3) linear-light RGB that the pattern mixes.
+        first: (N, 3) linear-light RGB of the main colour.
+        second: (N, 3) linear-light RGB that the pattern mixes in.
 
     Returns:
         (N, 3) float32 linear-light RGB.
@@ -49,13 +51,16 @@ def waves(where: Array) -> Array:
 
 def hashed(cells: Array) -> Array:
     """(N, ...) integer-valued coordinates -> (N,) repeatable random numbers in 0..1."""
-    mixed = np.sin(cells.reshape(len(cells), -1) @ np.array([12.9898, 78.233, 37.719], dtype=np.float32)[: cells.reshape(len(cells), -1).shape[1]])
+    mixed = np.sin(
+        cells.reshape(len(cells), -1)
+        @ np.array([12.9898, 78.233, 37.719], dtype=np.float32)[: cells.reshape(len(cells), -1).shape[1]]
+    )
     result: Array = np.modf(np.abs(mixed) * 43758.547)[0].astype(np.float32)
     return result
 
 
 def _wood(where: Array) -> Array:
-    return 0.5 + 0.5 * np.sin(6.3 * where[:, 0] + 2.0 * waves(where * np.float32([0.3, 0.1, 0.3])))
+    return 0.5 + 0.5 * np.sin(6.3 * where[:, 0] + 2.0 * waves(where * _ALONG_GRAIN))
 
 
 def _stripes(where: Array) -> Array:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.sparse import coo_matrix
+from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
 from ovseg_ros.simulation.room import GRID_STEP, Room
@@ -100,11 +102,11 @@ def _round_trip(room: Room, rng: Generator) -> NDArray[np.float64]:
         stops.append(int(apart.argmax()))
     order = np.array([stops[0], *sorted(stops[1:], key=lambda stop: float(_bearing(cells, stop))), stops[0]])
     way: list[int] = [int(order[0])]
-    for start, goal in zip(order[:-1], order[1:], strict=True):
-        _, previous = dijkstra(graph, directed=False, indices=int(start), return_predecessors=True)
+    for start, goal in pairwise(order):
+        _, previous = dijkstra(graph, directed=False, indices=np.array([start]), return_predecessors=True)
         leg = [int(goal)]
         while leg[-1] != start:
-            leg.append(int(previous[leg[-1]]))
+            leg.append(int(previous[0, leg[-1]]))
         way += leg[-2::-1]
     metres = origin + cells[way] * GRID_STEP
     return np.asarray(ndimage.uniform_filter1d(metres, size=5, axis=0, mode="nearest"))
@@ -116,7 +118,7 @@ def _bearing(cells: NDArray[np.int64], cell: int) -> float:
     return float(np.arctan2(offset[1], offset[0]))
 
 
-def _neighbour_graph(cells: NDArray[np.int64]) -> coo_matrix:
+def _neighbour_graph(cells: NDArray[np.int64]) -> coo_array:
     """Adjacency of (N, 2) cells to their eight neighbours, weighted by distance."""
     shape = cells.max(axis=0) + 2
     index = np.full(shape, -1)
@@ -128,6 +130,6 @@ def _neighbour_graph(cells: NDArray[np.int64]) -> coo_matrix:
         rows.append(joined)
         columns.append(other[joined])
         weights.append(np.full(len(joined), np.hypot(*step)))
-    return coo_matrix(
+    return coo_array(
         (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))), shape=(len(cells), len(cells))
     )

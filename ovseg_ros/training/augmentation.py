@@ -25,15 +25,15 @@ class Augmentation:
         blur: largest share of the image replaced by its 3x3 mean.
     """
 
-    zoom: tuple[float, float] = (0.65, 1.3)
-    brightness: float = 0.2
-    contrast: float = 0.2
-    saturation: float = 0.25
-    gain: float = 0.08
-    gamma: float = 0.15
-    hue: float = 0.12
-    noise: float = 0.04
-    blur: float = 1.0
+    zoom: tuple[float, float] = (0.8, 1.3)
+    brightness: float = 0.15
+    contrast: float = 0.1
+    saturation: float = 0.12
+    gain: float = 0.05
+    gamma: float = 0.1
+    hue: float = 0.06
+    noise: float = 0.03
+    blur: float = 0.5
 
 
 def random_views(

@@ -40,9 +40,9 @@ class Settings:
 
     steps: int
     seed: int = 0
-    batch: int = 16
+    batch: int = 8
     crop: tuple[int, int] = (192, 160)
-    full_share: float = 0.2
+    full_share: float = 0.06
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.03
     warmup: int = 200

@@ -27,7 +27,7 @@ from ovseg_ros.simulation import CLASSES
 from ovseg_ros.training.batches import Settings, batches, class_weights
 from ovseg_ros.training.room_images import RoomImages, View, parse_size
 from ovseg_ros.training.trainer import Trainer
-from ovseg_ros.training.validation import REGION_SHARES, score
+from ovseg_ros.training.validation import REGION_SHARES, score, validation_texts
 from ovseg_ros.training.words import TrainingWords
 from ovseg_ros.vocabulary import Vocabulary
 
@@ -41,14 +41,6 @@ SKIPPED_STEPS = 4
 def training_vocabulary() -> Vocabulary:
     """The generated rooms' classes with the synonyms used in training."""
     return Vocabulary(tuple((entry.name, *entry.synonyms) for entry in CLASSES))
-
-
-def validation_texts(table: TextTable) -> dict[str, torch.Tensor]:
-    """Text vectors (C, D) of the class names, and of words for the same classes that are never trained."""
-    return {
-        "names": table.encode([entry.name for entry in CLASSES]),
-        "held_out": table.encode([(entry.held_out or (entry.name,))[0] for entry in CLASSES]),
-    }
 
 
 def steps_within(minutes: float, trainer: Trainer, data: RoomImages) -> int:

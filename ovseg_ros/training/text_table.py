@@ -95,15 +95,15 @@ def build(minilm: Path, table: Path, vocabulary_file: Path) -> None:
     Raises:
         OvsegError: if transformers or the model is missing, or the model is another one.
     """
-    try:
-        from transformers import BertModel
-    except ImportError as error:
-        raise OvsegError("distilling the table needs transformers: pip install transformers") from error
     weights = minilm / "model.safetensors"
     if not weights.is_file():
         raise OvsegError(f"{weights} is missing: give the folder of all-MiniLM-L6-v2")
     if hashlib.sha256(weights.read_bytes()).hexdigest() != MINILM_SHA256:
         raise OvsegError(f"{weights} is not the all-MiniLM-L6-v2 this table is made from: check the download")
+    try:
+        from transformers import BertModel
+    except ImportError as error:
+        raise OvsegError("distilling the table needs transformers: pip install transformers") from error
     model = BertModel.from_pretrained(str(minilm)).eval()
     pieces = (minilm / "vocab.txt").read_text(encoding="utf-8").rstrip("\n").split("\n")
     words = household_words(pieces)

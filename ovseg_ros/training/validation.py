@@ -1,19 +1,40 @@
-"""How well an OpenSeg labels images it has not seen: mIoU by class names, and by words held out of training."""
+"""How well an OpenSeg labels images it has not seen: mIoU by class names, and by words held out of training.
+
+    python -m ovseg_ros.training.validation VIEWS
+
+VIEWS is a folder written by ovseg_ros.training.room_images with seeds that were not trained on.
+"""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.segmentation.device import fast_bfloat16
 from ovseg_ros.segmentation.openseg.model import STRIDE, OpenSeg
+from ovseg_ros.segmentation.openseg.space import WEIGHTS_FILE
+from ovseg_ros.segmentation.openseg.text import TextTable
+from ovseg_ros.segmentation.openseg.weights_file import load_weights
+from ovseg_ros.simulation import CLASSES
 from ovseg_ros.training.losses import IGNORED
-from ovseg_ros.training.room_images import View
+from ovseg_ros.training.room_images import RoomImages, View
 
 VALIDATION_BATCH = 8
 REGION_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 ABSENT = -2.0
 """Below any cosine."""
+
+
+def validation_texts(table: TextTable) -> dict[str, torch.Tensor]:
+    """Text vectors (C, D) of the class names, and of words for the same classes that are never trained."""
+    return {
+        "names": table.encode([entry.name for entry in CLASSES]),
+        "held_out": table.encode([(entry.held_out or (entry.name,))[0] for entry in CLASSES]),
+    }
 
 
 def confusion(truth: torch.Tensor, prediction: torch.Tensor, classes: int) -> torch.Tensor:
@@ -71,3 +92,24 @@ def score(
                         key = f"{key}@{share}"
                         matrices[key] = matrices[key] + matrix if key in matrices else matrix
     return {key: mean_iou(matrix) for key, matrix in matrices.items()}
+
+
+def main() -> None:
+    """Command line of this module."""
+    parser = argparse.ArgumentParser(description="Measure OpenSeg weights on rendered views.")
+    parser.add_argument("views", type=Path, help="folder written by ovseg_ros.training.room_images")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS_FILE, help="default: those of the package")
+    arguments = parser.parse_args()
+    try:
+        model, card = load_weights(arguments.weights)
+        views = RoomImages(arguments.views).views()
+    except OvsegError as error:
+        raise SystemExit(str(error)) from error
+    texts = validation_texts(TextTable.packaged())
+    values = score(model.fold_norms(), views, texts, (card.config.region_share,), fast_bfloat16())
+    for name, value in values.items():
+        print(f"{name.split('@')[0]:20} {value:.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -39,7 +39,9 @@ def oven(rng: Generator, finish: Finish) -> Model:
     build.box((width, depth, 0.012), (0, 0, height + 0.006), finish.dark)
     for x in (-1, 1):
         for y in (-1, 1):
-            build.cylinder(0.085, 0.012, finish.metal, (x * width * 0.23, y * depth * 0.23, height + 0.012), segments=14)
+            build.cylinder(
+                0.085, 0.012, finish.metal, (x * width * 0.23, y * depth * 0.23, height + 0.012), segments=14
+            )
     return build.build()
 
 
@@ -50,7 +52,11 @@ def sink(rng: Generator, finish: Finish) -> Model:
     if rng.random() < 0.5:
         build.box((width, depth, height - 0.15), (0, 0, (height - 0.15) / 2), finish.wood)
         for side in (-1, 1):
-            build.box((width * 0.45, 0.02, height * 0.65), (side * width * 0.24, -depth / 2 - 0.01, height * 0.42), finish.wood)
+            build.box(
+                (width * 0.45, 0.02, height * 0.65),
+                (side * width * 0.24, -depth / 2 - 0.01, height * 0.42),
+                finish.wood,
+            )
             build.box((0.02, 0.03, 0.1), (side * 0.04, -depth / 2 - 0.03, height * 0.55), finish.metal)
     else:
         build.cylinder(0.1, height - 0.12, finish.main, top=0.08)
@@ -124,7 +130,7 @@ def plant(rng: Generator, finish: Finish) -> Model:
         if blades:
             length = (tall - pot_height) * rng.uniform(0.7, 1.0)
             base = np.array([0, 0, pot_height])
-            build.blob((0.06, 0.015, length), base + [0, 0, length / 2], finish.main, segments=6)
+            build.blob((0.06, 0.015, length), base + np.array([0, 0, length / 2]), finish.main, segments=6)
             build.rotate_last(lean * 0.7, 0, base)
             build.rotate_last(yaw, 2, base)
         else:

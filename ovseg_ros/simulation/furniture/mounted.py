@@ -48,7 +48,7 @@ def window(rng: Generator, finish: Finish) -> Model:
     pane = ModelBuilder()
     pane.box((width, 0.02, height), (0, -0.01, 0), sky)
     glass = pane.build()
-    build.add(glass.vertices + np.float32([0, 0, centre]), glass.triangles, sky)
+    build.add(glass.vertices + np.array([0, 0, centre]), glass.triangles, sky)
     bar = 0.06
     for side in (-1, 1):
         build.box((bar, 0.06, height), (side * (width - bar) / 2, -0.03, centre), finish.main)
@@ -69,7 +69,9 @@ def curtain(rng: Generator, finish: Finish) -> Model:
     grid = np.stack(np.broadcast_arrays(x[None, :], wave[None, :], z[:, None]), axis=-1)
     build = ModelBuilder()
     build.sheet(grid, finish.main)
-    build.cylinder(0.015, width + 0.2, finish.metal, (-(width + 0.2) / 2, -0.13, low + height + 0.01), axis="x", segments=8)
+    build.cylinder(
+        0.015, width + 0.2, finish.metal, (-(width + 0.2) / 2, -0.13, low + height + 0.01), axis="x", segments=8
+    )
     return build.build()
 
 
@@ -113,8 +115,14 @@ def television(rng: Generator, finish: Finish) -> Model:
     build = ModelBuilder()
     build.box((width, 0.06, height), (0, -0.05, middle), finish.main)
     lit = rng.random() < 0.3
-    screen = replace(finish.dark, texture="painting" if lit else "plain", second=finish.accent.colour, scale=0.5,
-                     emission=0.4 if lit else 0.0, gloss=0.4)
+    screen = replace(
+        finish.dark,
+        texture="painting" if lit else "plain",
+        second=finish.accent.colour,
+        scale=0.5,
+        emission=0.4 if lit else 0.0,
+        gloss=0.4,
+    )
     build.box((width * 0.96, 0.006, height * 0.93), (0, -0.083, middle), screen)
     return build.build()
 
@@ -138,7 +146,13 @@ def fire_extinguisher(rng: Generator, finish: Finish) -> Model:
     radius, height, low = rng.uniform(0.075, 0.095), rng.uniform(0.45, 0.6), rng.uniform(0.3, 0.8)
     y = -radius - 0.03
     build = ModelBuilder()
-    body = [(radius, 0), (radius, height * 0.72), (radius * 0.75, height * 0.82), (0.025, height * 0.86), (0.025, height * 0.92)]
+    body = [
+        (radius, 0),
+        (radius, height * 0.72),
+        (radius * 0.75, height * 0.82),
+        (0.025, height * 0.86),
+        (0.025, height * 0.92),
+    ]
     build.lathe(body, finish.main, (0, y, low), segments=14)
     build.cylinder(radius * 1.02, height * 0.25, finish.light, (0, y, low + height * 0.3), segments=14)
     build.box((0.03, 0.14, 0.02), (0, y - 0.03, low + height * 0.95), finish.dark)

@@ -137,14 +137,25 @@ def vase(rng: Generator, finish: Finish) -> Model:
     build = ModelBuilder()
     neck = belly * rng.uniform(0.35, 0.6)
     build.lathe(
-        [(belly * 0.5, 0), (belly * 0.9, height * 0.2), (belly, height * 0.42), (neck, height * 0.8), (neck * 1.5, height)],
+        [
+            (belly * 0.5, 0),
+            (belly * 0.9, height * 0.2),
+            (belly, height * 0.42),
+            (neck, height * 0.8),
+            (neck * 1.5, height),
+        ],
         finish.main,
     )
     if rng.random() < 0.5:
         for _ in range(int(rng.integers(4, 8))):
             tip = np.array([rng.uniform(-0.1, 0.1), rng.uniform(-0.1, 0.1), height + rng.uniform(0.12, 0.25)])
             stem = replace(finish.accent, colour=(0.05, 0.2, 0.04))
-            build.blob((0.012, 0.012, tip[2] - height + 0.05), (tip[0] / 2, tip[1] / 2, (tip[2] + height) / 2), stem, segments=6)
+            build.blob(
+                (0.012, 0.012, tip[2] - height + 0.05),
+                (tip[0] / 2, tip[1] / 2, (tip[2] + height) / 2),
+                stem,
+                segments=6,
+            )
             build.blob((0.07, 0.07, 0.06), tip, finish.accent, segments=8)
     return build.build()
 
@@ -157,7 +168,9 @@ def laptop(rng: Generator, finish: Finish) -> Model:
     build.box((width * 0.88, depth * 0.5, 0.004), (0, depth * 0.12, 0.02), finish.dark)
     build.box((width * 0.3, depth * 0.25, 0.002), (0, -depth * 0.3, 0.019), finish.metal)
     hinge, tilt = (0, depth / 2, 0.018), -rng.uniform(0.15, 0.5)
-    screen = replace(finish.dark, texture="painting", second=finish.accent.colour, scale=0.2, emission=float(rng.uniform(0, 0.6)))
+    screen = replace(
+        finish.dark, texture="painting", second=finish.accent.colour, scale=0.2, emission=float(rng.uniform(0, 0.6))
+    )
     build.box((width, 0.012, depth), (0, depth / 2, depth / 2 + 0.018), finish.main)
     build.rotate_last(tilt, 0, hinge)
     build.box((width * 0.93, 0.004, depth * 0.88), (0, depth / 2 - 0.008, depth / 2 + 0.018), screen)
@@ -175,8 +188,13 @@ def monitor(rng: Generator, finish: Finish) -> Model:
     build.box((0.05, 0.03, low + 0.1), (0, 0.03, (low + 0.1) / 2), finish.main)
     build.box((width, 0.035, height), (0, 0, low + height / 2), finish.main)
     lit = rng.random() < 0.6
-    screen = replace(finish.dark, texture="painting" if lit else "plain", second=finish.accent.colour, scale=0.3,
-                     emission=0.5 if lit else 0.0)
+    screen = replace(
+        finish.dark,
+        texture="painting" if lit else "plain",
+        second=finish.accent.colour,
+        scale=0.3,
+        emission=0.5 if lit else 0.0,
+    )
     build.box((width * 0.94, 0.006, height * 0.9), (0, -0.02, low + height / 2), screen)
     return build.build()
 
@@ -202,8 +220,14 @@ def teddy_bear(rng: Generator, finish: Finish) -> Model:
     build.blob((size * 0.45, size * 0.4, size * 0.4), (0, -0.02, size * 0.75), finish.main, segments=10)
     build.blob((size * 0.2, size * 0.15, size * 0.15), (0, -size * 0.2, size * 0.7), finish.light, segments=8)
     for side in (-1, 1):
-        build.blob((size * 0.16, size * 0.08, size * 0.16), (side * size * 0.17, 0, size * 0.95), finish.main, segments=8)
-        build.blob((size * 0.2, size * 0.45, size * 0.2), (side * size * 0.2, -size * 0.3, size * 0.1), finish.main, segments=8)
-        build.blob((size * 0.35, size * 0.17, size * 0.17), (side * size * 0.36, -0.03, size * 0.45), finish.main, segments=8)
+        build.blob(
+            (size * 0.16, size * 0.08, size * 0.16), (side * size * 0.17, 0, size * 0.95), finish.main, segments=8
+        )
+        build.blob(
+            (size * 0.2, size * 0.45, size * 0.2), (side * size * 0.2, -size * 0.3, size * 0.1), finish.main, segments=8
+        )
+        build.blob(
+            (size * 0.35, size * 0.17, size * 0.17), (side * size * 0.36, -0.03, size * 0.45), finish.main, segments=8
+        )
         build.blob((0.03, 0.02, 0.03), (side * size * 0.09, -size * 0.2, size * 0.82), finish.dark, segments=6)
     return build.build()

@@ -1,0 +1,42 @@
+"""Every voxel's likeliest name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from ovseg_ros.mapping import SemanticMap
+from ovseg_ros.query.similarity import CHUNK
+from ovseg_ros.types import LanguageSpace
+
+
+def label_voxels(
+    semantic_map: SemanticMap, space: LanguageSpace, names: Sequence[str] | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Name each voxel.
+
+    Args:
+        semantic_map: N voxels.
+        space: the language space that the map's features are of.
+        names: to choose from; None takes the map's vocabulary.
+
+    Returns:
+        (N,) int64 label ids: i + 1 is ``names[i]``, 0 where a voxel's feature says nothing; and (N,) float32
+        probability of that name among all of them.
+    """
+    names = semantic_map.vocabulary.names if names is None else names
+    labels = torch.zeros(semantic_map.voxel_count, dtype=torch.int64, device=semantic_map.device)
+    confidence = torch.zeros(semantic_map.voxel_count, device=semantic_map.device)
+    if not names or not semantic_map.voxel_count:
+        return labels, confidence
+    texts = space.encode_text(names).to(semantic_map.device)
+    start = 0
+    for chunk in torch.split(semantic_map.features, CHUNK):
+        cosines = space.align(chunk) @ texts.T
+        probability, best = torch.softmax(space.logit_scale * cosines, dim=1).max(dim=1)
+        known = cosines.abs().sum(dim=1) > 0
+        labels[start : start + len(chunk)] = torch.where(known, best + 1, 0)
+        confidence[start : start + len(chunk)] = torch.where(known, probability, 0.0)
+        start += len(chunk)
+    return labels, confidence
