@@ -83,7 +83,7 @@ class TestText:
             ("fridge", "refrigerator", "sofa"),
             ("tv", "television", "bathtub"),
             ("rubbish bin", "trash can", "lamp"),
-            ("houseplant", "potted plant", "monitor"),
+            ("writing desk", "desk", "bathtub"),
             ("duvet", "blanket", "oven"),
         ],
     )

@@ -27,6 +27,11 @@ def test_the_shipped_file_holds_every_default(root: Path) -> None:
     assert flat(shipped) == {spec.name: spec.default for spec in MAPPING_PARAMETERS}
 
 
+@pytest.mark.parametrize("specs", [MAPPING_PARAMETERS, PLAYER_PARAMETERS], ids=["mapping_node", "rgbd_player_node"])
+def test_the_readme_shows_the_declared_parameters(specs: Any, root: Path) -> None:
+    assert markdown(specs) in (root / "README.md").read_text(), "run python -m ovseg_ros.ros.parameters"
+
+
 @pytest.mark.parametrize("spec", ALL, ids=lambda spec: spec.name)
 def test_defaults_are_within_their_own_limits(spec: Any) -> None:
     assert spec.problem(spec.default) is None

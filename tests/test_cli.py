@@ -1,0 +1,207 @@
+"""The `ovseg` command, as a person or a script would use it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from ovseg_ros.cli import main
+from ovseg_ros.datasets import open_sequence
+from ovseg_ros.mapping import storage
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generated recording, made by the command itself."""
+    out = tmp_path_factory.mktemp("recordings") / "room"
+    arguments = ["rooms", str(out), "--seed", "5", "--frames", "6", "--size", "160x120", "--layout", "posed_rgbd"]
+    assert main(arguments) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def saved_map(recording: Path) -> Path:
+    """Its map."""
+    out = recording.parent / "room.ovmap"
+    assert main(["map", str(recording), "-o", str(out), "--voxel-size", "0.1"]) == 0
+    return out
+
+
+def numbers(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    """What a verb prints with --json."""
+    assert main([*arguments, "--json"]) == 0
+    parsed: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return parsed
+
+
+@pytest.mark.parametrize("layout", ["replica", "scannet", "posed_rgbd"])
+def test_rooms_writes_every_layout(layout: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "room"
+    printed = numbers(capsys, "rooms", str(out), "--frames", "2", "--size", "64x48", "--layout", layout)
+    sequence = open_sequence(out)
+    assert printed["frames"] == len(sequence) == 2
+    assert sequence.layout == layout
+    mesh = sequence.mesh()
+    assert mesh is not None
+    assert "wall" in mesh.class_names
+
+
+def test_map_prints_the_contracted_numbers(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "every.ovmap"
+    printed = numbers(capsys, "map", str(recording), "-o", str(out), "--every", "2", "--voxel-size", "0.1")
+    assert set(printed) == {"frames", "voxels", "seconds", "skipped", "map"}
+    assert printed["frames"] == 3
+    assert storage.load(out).voxel_count == printed["voxels"] > 100
+
+
+def test_a_room_can_be_mapped_from_its_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "room.ovmap"
+    printed = numbers(capsys, "map", "5", "--dataset", "rooms", "--every", "40", "-o", str(out))
+    assert printed["frames"] == 2
+
+
+def test_damaged_frames_are_skipped_and_counted(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "damaged"
+    copy.mkdir()
+    for file in recording.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    depth = sorted(copy.glob("*.depth.png"))[1]
+    shape = cv2.imread(str(depth), cv2.IMREAD_UNCHANGED).shape
+    cv2.imwrite(str(depth), np.zeros(shape, np.uint16))
+    sorted(copy.glob("*.pose.txt"))[2].write_text("not a pose")
+    printed = numbers(capsys, "map", str(copy), "-o", str(tmp_path / "map.ovmap"), "--voxel-size", "0.1")
+    assert printed["frames"] == 4
+    assert printed["skipped"] == {"no_depth": 1, "pose": 1}
+
+
+def test_query_prints_the_contracted_json(saved_map: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = numbers(capsys, "query", str(saved_map), "wall", "floor", "--min-score", "0.02", "--max-matches", "2")
+    assert set(printed) == {"map_revision", "space", "matches"}
+    assert printed["map_revision"] == 6
+    assert printed["space"].startswith("openseg")
+    for match in printed["matches"]:
+        assert {"query", "score", "position", "size", "voxel_count", "object_id"} <= set(match)
+        assert len(match["position"]) == len(match["size"]) == 3
+    assert any(match["query"] == "floor" for match in printed["matches"])
+
+
+def test_query_says_what_was_not_found_and_draws(
+    saved_map: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "answers.png"
+    assert main(["query", str(saved_map), "floor", "submarine", "--min-score", "0.3", "--picture", str(picture)]) == 0
+    assert "submarine" in capsys.readouterr().out
+    image = cv2.imread(str(picture))
+    assert image.shape[1] == 1600
+    assert image.std() > 10
+
+
+def test_info_describes_the_map(saved_map: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = numbers(capsys, "info", str(saved_map))
+    assert printed["voxel_size"] == 0.1
+    assert printed["frame"] == "map"
+    assert "chair" in printed["vocabulary"]
+    assert all(low < high for low, high in zip(printed["lower"], printed["upper"], strict=True))
+
+
+@pytest.mark.parametrize("colour", ["rgb", "label", "query:floor"])
+def test_export_writes_a_point_per_voxel(
+    colour: str, saved_map: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "map.ply"
+    printed = numbers(capsys, "export", str(saved_map), str(out), "--colour", colour)
+    header = out.read_bytes().split(b"end_header")[0].decode()
+    assert f"element vertex {printed['points']}" in header
+    assert ("label" in header) == (colour == "label")
+    assert ("score" in header) == (colour == "query:floor")
+
+
+def test_segment_labels_an_image(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = next(recording.glob("*.color.*"))
+    out = tmp_path / "labels.png"
+    printed = numbers(capsys, "segment", str(image), "wall", "floor", "ceiling", "-o", str(out))
+    assert set(printed["shares"]) == {"wall", "floor", "ceiling"}
+    assert sum(printed["shares"].values()) > 0.1
+    assert cv2.imread(str(out)).shape[1] >= 160
+
+
+def test_backends_names_weights_and_licence(capsys: pytest.CaptureFixture[str]) -> None:
+    (entry,) = numbers(capsys, "backends")["backends"]
+    assert entry["name"] == "openseg"
+    assert entry["installed"] is True
+    assert "Apache-2.0" in entry["licence"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["map", "nowhere", "-o", "x.ovmap"], "nowhere is not a folder"),
+        (["map", "nowhere", "-o", "x.map"], "ends in .ovmap"),
+        (["map", "room", "--dataset", "rooms", "-o", "x.ovmap"], "seed of a room"),
+        (["query", "nowhere.ovmap", "chair"], "nowhere.ovmap"),
+        (["info", "nowhere.ovmap"], "nowhere.ovmap"),
+        (["segment", "nowhere.png", "chair", "-o", "x.png"], "nowhere.png"),
+        (["demo", "nowhere"], "nowhere is not a folder"),
+        (["segment", "nowhere.png", "chair", "-o", "x.png", "--backend", "magic"], "nowhere.png"),
+    ],
+)
+def test_failures_are_one_line_and_status_1(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["rooms", "out", "--size", "big"],
+        ["map", "x", "-o", "x.ovmap", "--every", "0"],
+        ["export", "a", "b", "--colour", "pink"],
+        ["export", "a", "b", "--colour", "query:"],
+    ],
+)
+def test_bad_arguments_are_status_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+
+
+def test_asking_a_map_of_other_weights_is_refused(
+    saved_map: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    semantic_map = storage.load(saved_map)
+    semantic_map._space = "openseg-rooms-v1/0000"
+    foreign = tmp_path / "foreign.ovmap"
+    storage.save(semantic_map, foreign)
+    assert main(["query", str(foreign), "chair"]) == 1
+    assert "0000" in capsys.readouterr().err
+
+
+def test_help_answers_without_loading_models() -> None:
+    code = (
+        "import sys; from ovseg_ros.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.rstrip().endswith("False")
+    assert "demo" in done.stdout
