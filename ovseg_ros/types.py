@@ -164,6 +164,10 @@ class LanguageSpace(Protocol):
     def logit_scale(self) -> float:
         """What cosines are multiplied with before a softmax; learned or published with the model."""
 
+    @property
+    def same_meaning(self) -> float:
+        """Cosine of two texts from which they are taken to name the same thing."""
+
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
         """N texts -> (N, D) float32, unit norm."""
 

@@ -21,6 +21,7 @@ class TrueLabels:
 
     id = "true labels"
     logit_scale = 30.0
+    same_meaning = 1.0
     vocabulary = Vocabulary.from_names(CLASS_NAMES)
 
     def __init__(self, sequence: RoomSequence) -> None:

@@ -28,7 +28,13 @@ from ovseg_ros.vocabulary import GENERIC_NEGATIVES, Vocabulary
 
 WIDTH, HEIGHT = 64, 48
 TINY = OpenSegConfig(
-    widths=(8, 8, 12, 16, 16), depths=(1, 1, 1, 1), pyramid=16, queries=8, attention_layers=1, position_grid=(3, 4)
+    long_side=WIDTH,
+    widths=(8, 8, 12, 16, 16),
+    depths=(1, 1, 1, 1),
+    pyramid=16,
+    queries=8,
+    attention_layers=1,
+    position_grid=(3, 4),
 )
 
 
@@ -81,6 +87,7 @@ class TestLosses:
         ids = torch.tensor([[7, 7, 2, 2, 9], [0, 5, 5, 0, 5]])
         labels = torch.tensor([[3, 3, IGNORED, IGNORED, 1], [4, 2, 2, 4, 2]])
         masks, classes = losses.segment_masks(ids, labels)
+        assert masks.shape == (2, 2, 5)
         found = [
             {(int(c), tuple(m.int().tolist())) for m, c in zip(masks[b], classes[b], strict=True) if c != IGNORED}
             for b in range(2)
@@ -291,6 +298,7 @@ class TestTraining:
         early, late = make_batch(views, settings(), 0), make_batch(views, settings(), 5)
         assert isinstance(early, Batch)
         assert early.images.shape[-2:] == (32, 48) and late.images.shape[-2:] == (HEIGHT, WIDTH)
+        assert not torch.equal(early.images, make_batch(views, settings(), 1).images)
         assert early.labels.shape == (4, 8 * 12) and late.labels.shape == (4, 12 * 16)
 
     def test_the_command_writes_weights_that_load(self, folder: Path, tmp_path: Path) -> None:

@@ -29,6 +29,12 @@ STILL_SECONDS = 3.0
 
 PATIENCE_SECONDS = 600.0
 
+START_SECONDS = 120.0
+"""How long a node may take to load its model."""
+
+CONFIGURE_FAILED = "configure failed"
+"""What the node's log says when it can't load its model."""
+
 
 @dataclass(frozen=True)
 class DemoOptions:
@@ -114,11 +120,20 @@ class _MappingNode:
         self._node = NodeProcess("mapping_node", options.out / "mapping_node.log", parameters=parameters)
         self._client = MapClient()
         try:
-            self._client.wait_until_active()
+            self._client.wait_for(self._is_active, "mapping_node to become active", START_SECONDS)
         except OvsegError:
             self.__exit__()
             raise
         return self._client
+
+    def _is_active(self) -> bool:
+        """Whether it maps; gives up at once when it can't."""
+        assert self._node is not None and self._client is not None
+        if not self._node.running or CONFIGURE_FAILED in self._node.printed():
+            lines = [line for line in self._node.printed().splitlines() if CONFIGURE_FAILED in line]
+            reason = (lines or self._node.printed().splitlines() or ["it ended without a word"])[-1]
+            raise OvsegError(f"mapping_node did not start: {reason}")
+        return self._client.state() == "active"
 
     def __exit__(self, *_: object) -> None:
         if self._client is not None:

@@ -5,10 +5,6 @@ from __future__ import annotations
 MAX_QUERIES = 64
 MAX_QUERY_LENGTH = 200
 
-SAME_MEANING_COSINE = 0.8
-"""Vocabulary words whose text vector has at least this cosine with the query mean the same thing and
-don't compete with it."""
-
 MIN_SCORE = 0.5
 """Default score from which a voxel, and then a match, counts: the query is likelier than all other words together."""
 

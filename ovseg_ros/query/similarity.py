@@ -9,7 +9,6 @@ import torch
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping import SemanticMap
-from ovseg_ros.query.calibration import SAME_MEANING_COSINE
 from ovseg_ros.query.phrases import Phrase, parse_queries
 from ovseg_ros.types import LanguageSpace
 from ovseg_ros.vocabulary import GENERIC_NEGATIVES
@@ -35,8 +34,9 @@ class MapIndex:
         self.revision = semantic_map.revision
         self.space = space
         self._colours = semantic_map.colours
-        negatives = tuple(dict.fromkeys((*semantic_map.vocabulary.names, *GENERIC_NEGATIVES)))
-        self._negative_texts = space.encode_text(negatives).to(semantic_map.device)
+        self._vocabulary = semantic_map.vocabulary
+        self._negatives = tuple(dict.fromkeys((*semantic_map.vocabulary.names, *GENERIC_NEGATIVES)))
+        self._negative_texts = space.encode_text(self._negatives).to(semantic_map.device)
         self._aligned = self._negative_texts.new_empty(semantic_map.voxel_count, self._negative_texts.shape[1])
         for start in range(0, semantic_map.voxel_count, CHUNK):
             chunk = slice(start, start + CHUNK)
@@ -51,8 +51,10 @@ class MapIndex:
         nouns = [i for i, phrase in enumerate(phrases) if phrase.names]
         if not nouns:
             return scores
-        texts = [self.space.encode_text(phrases[i].names).to(self._aligned.device) for i in nouns]
-        competes = torch.stack([self._competes(text) for text in texts])
+        names = [self._with_synonyms(phrases[i].names) for i in nouns]
+        texts = [self.space.encode_text(group).to(self._aligned.device) for group in names]
+        competes = torch.tensor([[word not in group for word in self._negatives] for group in names])
+        competes = competes.to(self._aligned.device)
         for start in range(0, len(self._aligned), CHUNK):
             chunk = slice(start, start + CHUNK)
             scores[nouns, chunk] = self._probabilities(self._aligned[chunk], texts, competes)
@@ -67,9 +69,19 @@ class MapIndex:
                 scores[i] = phrase.colour.membership(colours)
         return scores
 
-    def _competes(self, texts: torch.Tensor) -> torch.Tensor:
-        """(G, D) texts of a noun's names -> (V,) bool: which negatives mean something else."""
-        return (self._negative_texts @ texts.T).amax(dim=1) < SAME_MEANING_COSINE
+    def _with_synonyms(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """A noun's names and, if the vocabulary has a concept of the same meaning, the names of the nearest one.
+
+        Training never saw most words that people use: "couch" says the same as "sofa" only as far as the space of
+        texts knows it, and would lose against "sofa" everywhere.
+        """
+        groups = [group for group in self._vocabulary.synonyms if not set(group) & set(names)]
+        if len(groups) < len(self._vocabulary.synonyms) or not groups:
+            return names
+        cosines = self.space.encode_text([word for group in groups for word in group]) @ self.space.encode_text(names).T
+        nearest = torch.stack([part.amax() for part in torch.split(cosines, [len(group) for group in groups])])
+        best = int(nearest.argmax())
+        return (*names, *groups[best]) if nearest[best] >= self.space.same_meaning else names
 
     def _probabilities(
         self, features: torch.Tensor, texts: Sequence[torch.Tensor], competes: torch.Tensor

@@ -13,9 +13,6 @@ from ovseg_ros.errors import OvsegError
 from ovseg_ros.types import Segmenter
 from ovseg_ros.vocabulary import GENERIC_NEGATIVES
 
-SAME_MEANING = 0.8
-"""Vocabulary words with at least this cosine to a text mean the same and don't compete with it."""
-
 SMOOTHING = 4
 """Labels are decided on a grid so much finer than the features', by interpolated cosines."""
 
@@ -41,7 +38,10 @@ def label_image(
     segmentation = segmenter(torch.from_numpy(np.ascontiguousarray(rgb)))
     wanted = segmenter.space.encode_text(list(texts))
     others = segmenter.space.encode_text([*segmenter.vocabulary.names, *GENERIC_NEGATIVES])
-    others = others[(others @ wanted.T).amax(dim=1) < SAME_MEANING]
+    nearest, which = (others @ wanted.T).max(dim=0)
+    competes = torch.ones(len(others), dtype=torch.bool)
+    competes[which[nearest >= segmenter.space.same_meaning]] = False
+    others = others[competes]
     words = torch.cat((wanted, others)).to(segmentation.features.device)
     channels, rows, columns = segmentation.features.shape
     aligned = segmenter.space.align(segmentation.features.reshape(channels, -1).T)

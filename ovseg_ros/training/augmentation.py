@@ -25,7 +25,7 @@ class Augmentation:
         blur: largest share of the image replaced by its 3x3 mean.
     """
 
-    zoom: tuple[float, float] = (0.8, 1.3)
+    zoom: tuple[float, float] = (0.5, 0.68)
     brightness: float = 0.15
     contrast: float = 0.1
     saturation: float = 0.12

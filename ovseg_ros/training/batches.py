@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ovseg_ros.segmentation.openseg.model import STRIDE, OpenSegConfig
+from ovseg_ros.segmentation.openseg.model import OpenSegConfig
 from ovseg_ros.training.augmentation import Augmentation, random_colours, random_views
 from ovseg_ros.training.room_images import RoomImages, View
 
@@ -28,7 +28,7 @@ class Settings:
         seed: of weights, samples, augmentation and words.
         batch: images per step.
         crop: columns and rows of the crops that most steps train on, multiples of 4.
-        full_share: last share of the steps, trained on whole images.
+        full_share: last share of the steps, trained on whole images at the model's working size.
         learning_rate, weight_decay, warmup: of AdamW; the rate rises over ``warmup`` steps, then falls as a cosine.
         cells: cells per image that the cell losses look at.
         average: decay of the running average of the weights, which is what is saved.
@@ -40,10 +40,10 @@ class Settings:
 
     steps: int
     seed: int = 0
-    batch: int = 8
-    crop: tuple[int, int] = (192, 160)
-    full_share: float = 0.06
-    learning_rate: float = 1.5e-3
+    batch: int = 12
+    crop: tuple[int, int] = (160, 120)
+    full_share: float = 0.2
+    learning_rate: float = 8e-4
     weight_decay: float = 0.03
     warmup: int = 200
     cells: int = 512
@@ -89,7 +89,8 @@ def make_batch(views: list[View], settings: Settings, step: int) -> Batch:
     zoom, size = settings.augmentation.zoom, (settings.crop[1], settings.crop[0])
     if settings.whole_image(step):
         height, width = images.shape[-2:]
-        zoom, size = (1.0, zoom[1]), (height - height % STRIDE, width - width % STRIDE)
+        size = settings.model.working_size(height, width)
+        zoom = (size[0] / height, 1.1 * size[0] / height)
     images, segments, labels = random_views(images, segments, labels, size, zoom, seed)
     images = random_colours(images, settings.augmentation, seed)
     return Batch(images.contiguous(memory_format=torch.channels_last), segments, labels)

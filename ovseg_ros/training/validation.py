@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as functional
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.segmentation.device import fast_bfloat16
@@ -51,6 +52,11 @@ def mean_iou(matrix: torch.Tensor) -> float:
     return float(iou[truth > 0].mean())
 
 
+def cell_centres(pixels: int, cells: int) -> torch.Tensor:
+    """(cells,) index of the pixel at the centre of each of the ``cells`` that ``pixels`` are divided into."""
+    return ((torch.arange(cells) + 0.5) * pixels / cells).long()
+
+
 def score(
     model: OpenSeg,
     views: Sequence[View],
@@ -75,8 +81,12 @@ def score(
     for start in range(0, len(views), VALIDATION_BATCH):
         decoded = [view.decode() for view in views[start : start + VALIDATION_BATCH]]
         images = torch.stack([rgb for rgb, _, _ in decoded]).float() / 255
-        # The pixel beside the centre of each cell.
-        truth = torch.stack([labels for _, _, labels in decoded])[:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE] - 1
+        height, width = images.shape[-2:]
+        size = model.config.working_size(height, width)
+        images = functional.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
+        # The pixel at the centre of each cell.
+        row, column = (cell_centres(full, side // STRIDE) for full, side in zip((height, width), size, strict=True))
+        truth = torch.stack([labels for _, _, labels in decoded])[:, row[:, None], column] - 1
         truth = truth.flatten(1)
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):

@@ -39,3 +39,10 @@ def test_a_recording_is_played_and_asked(tmp_path: Path, capsys: pytest.CaptureF
     assert "floor" in text
     assert "red box" in text
     assert (tmp_path / "out" / "recording.top.png").is_file()
+
+
+def test_a_node_that_cannot_start_is_reported_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--backend", "magic", "--out", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert "did not start" in error
+    assert "magic" in error

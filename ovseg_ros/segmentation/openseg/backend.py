@@ -11,16 +11,12 @@ import torch.nn.functional as functional
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.segmentation.device import fast_bfloat16, resolve_device
+from ovseg_ros.segmentation.openseg.model import SHORTEST_SIDE
 from ovseg_ros.segmentation.openseg.space import SPACE_NAME, WEIGHTS_FILE, OpenSegSpace
 from ovseg_ros.segmentation.openseg.weights_file import load_weights
 from ovseg_ros.segmentation.registry import BackendInfo
 from ovseg_ros.types import Segmentation
 from ovseg_ros.vocabulary import Vocabulary
-
-LONG_SIDE = 320
-"""Pixels of an image's long side as the model sees it; it was trained at this size."""
-
-SHORTEST_SIDE = 16
 
 
 class OpenSegSegmenter:
@@ -29,7 +25,6 @@ class OpenSegSegmenter:
     Args:
         weights: file written by the training.
         device: ``auto``, ``cpu`` or ``cuda``.
-        long_side: pixels to which an image's long side is resized; less is faster and coarser.
 
     Raises:
         OvsegError: if the weights or the device can't be used.
@@ -37,14 +32,11 @@ class OpenSegSegmenter:
     Example:
         >>> segmenter = OpenSegSegmenter(device="cpu")
         >>> segmenter(torch.zeros(240, 320, 3, dtype=torch.uint8)).features.shape
-        torch.Size([256, 60, 80])
+        torch.Size([256, 36, 48])
     """
 
-    def __init__(self, weights: Path = WEIGHTS_FILE, device: str = "auto", long_side: int = LONG_SIDE) -> None:
-        if long_side < SHORTEST_SIDE:
-            raise OvsegError(f"the image's long side must be at least {SHORTEST_SIDE} pixels, got {long_side}")
+    def __init__(self, weights: Path = WEIGHTS_FILE, device: str = "auto") -> None:
         self._device = torch.device(resolve_device(device))
-        self._long_side = long_side
         self._space = OpenSegSpace.of(weights)
         model, card = load_weights(weights)
         self._model = model.fold_norms().to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -82,17 +74,13 @@ class OpenSegSegmenter:
         if min(height, width) < SHORTEST_SIDE:
             raise OvsegError(f"an image needs at least {SHORTEST_SIDE} pixels on each side, got {width}x{height}")
         images = rgb.to(self._device).permute(2, 0, 1)[None].float() / 255
-        size = self._working_size(height, width)
+        size = self._model.config.working_size(height, width)
         if size != (height, width):
             images = functional.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
             features = self._model.dense_features(self._model(images))[0]
         return Segmentation(features.float().contiguous(), self._space.id)
-
-    def _working_size(self, height: int, width: int) -> tuple[int, int]:
-        scale = self._long_side / max(height, width)
-        return max(SHORTEST_SIDE, round(height * scale)), max(SHORTEST_SIDE, round(width * scale))
 
 
 @cache

@@ -18,6 +18,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 STRIDE = 4
 """Pixels of the image per cell of the feature grid."""
 
+SHORTEST_SIDE = 16
+"""Pixels; below, the coarsest level of the pyramid would be empty."""
+
 MASK_EPSILON = 1e-3
 """Mask mass, in cells, below which a mean over the mask fades to zero instead of dividing by nothing."""
 
@@ -41,6 +44,7 @@ class OpenSegConfig:
         attention_heads: of each block.
         text_width: length of a text vector.
         position_grid: rows and columns of the learned position map, stretched over any image.
+        long_side: pixels to which an image's long side is brought; the size the model was trained at.
         region_share: how much of a cell's feature comes from the regions that cover it, the rest
             from the cell itself; chosen on validation images after training.
     """
@@ -54,7 +58,14 @@ class OpenSegConfig:
     attention_heads: int = 4
     text_width: int = 256
     position_grid: tuple[int, int] = (15, 20)
+    long_side: int = 192
     region_share: float = 0.5
+
+    def working_size(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns, whole cells, to which an image of ``height`` x ``width`` pixels is resized."""
+        scale = self.long_side / max(height, width) / STRIDE
+        shortest = SHORTEST_SIDE // STRIDE
+        return STRIDE * max(shortest, round(height * scale)), STRIDE * max(shortest, round(width * scale))
 
 
 class OpenSegOutput(NamedTuple):
