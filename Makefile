@@ -56,7 +56,7 @@ lint: $(STAMPS)  ## ruff, mypy and the import rules
 	@.venv/bin/lint-imports
 
 clean:  ## remove .venv and everything else that was built here
-	@rm -rf .venv build install log runs demo_output *.egg-info
+	@rm -rf .venv build install log demo_output *.egg-info
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

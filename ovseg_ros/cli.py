@@ -14,13 +14,17 @@ from ovseg_ros import __version__
 from ovseg_ros.errors import OvsegError
 
 DATASETS = ("auto", "replica", "scannet", "posed_rgbd", "rooms")
+DEMO_ROOMS, DEMO_SEED = 1, 7
 DEMO_WORDS = ("chair", "table", "window", "sofa", "bottle", "plant", "television", "piano")
 """What `ovseg demo SEQUENCE` asks about a recording when no words are given."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, 1 (failed, one line says why) or 2 (bad arguments)."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.verb == "demo":
+        _check_demo(parser, options)
     try:
         result: dict[str, Any] = options.run(options)
     except OvsegError as error:
@@ -38,7 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _demo(options: argparse.Namespace) -> dict[str, Any]:
-    from ovseg_ros.demo import DemoOptions, demo_recording, demo_rooms, summary, table
+    try:
+        from ovseg_ros.demo import DemoOptions, demo_recording, demo_rooms, summary, table
+    except ImportError as error:
+        raise OvsegError(str(error)) from error
 
     settings = DemoOptions(
         out=options.out, backend=options.backend, device=options.device, voxel_size=options.voxel_size,
@@ -57,6 +64,14 @@ def _demo(options: argparse.Namespace) -> dict[str, Any]:
         )
     lines.append(f"maps, pictures and logs: {options.out.absolute()}")
     return {**numbers, "text": "\n\n".join(lines)}
+
+
+def _check_demo(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Generated rooms and recordings take different options; none is ignored in silence."""
+    if options.sequence is None and options.ask:
+        parser.error("demo: --ask goes with a recording; of a generated room the questions are drawn from the truth")
+    if options.sequence is not None and (options.rooms, options.seed) != (DEMO_ROOMS, DEMO_SEED):
+        parser.error("demo: --rooms and --seed are of generated rooms: drop them, or the recording")
 
 
 def _rooms(options: argparse.Namespace) -> dict[str, Any]:
@@ -246,9 +261,11 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("sequence", nargs="?", type=Path, help="a recording to play instead of a generated room")
     demo.add_argument("--dataset", choices=DATASETS[:-1], default="auto", help="layout of the recording")
     demo.add_argument("--ask", nargs="+", metavar="TEXT", help="what to ask about a recording")
-    demo.add_argument("--rooms", type=_positive, default=1, help="how many generated rooms (default %(default)s)")
     demo.add_argument(
-        "--seed", type=_count, default=7, help="of the first room; training never uses seeds below 100000"
+        "--rooms", type=_positive, default=DEMO_ROOMS, help="how many generated rooms (default %(default)s)"
+    )
+    demo.add_argument(
+        "--seed", type=_count, default=DEMO_SEED, help="of the first room; training never uses seeds below 100000"
     )
     demo.add_argument("--frames", type=_positive, default=80, help="per generated room (default %(default)s)")
     demo.add_argument("-o", "--out", type=Path, default=Path("demo_output"), help="folder (default %(default)s)")

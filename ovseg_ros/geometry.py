@@ -33,14 +33,6 @@ def transform_points(pose: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     return points @ pose[:3, :3].T + pose[:3, 3]
 
 
-def invert_pose(pose: torch.Tensor) -> torch.Tensor:
-    """Inverse of a rigid (4, 4) transform."""
-    inverse = torch.eye(4, dtype=pose.dtype, device=pose.device)
-    inverse[:3, :3] = pose[:3, :3].T
-    inverse[:3, 3] = -pose[:3, :3].T @ pose[:3, 3]
-    return inverse
-
-
 def voxel_indices(points: torch.Tensor, voxel_size: float) -> torch.Tensor:
     """(..., 3) metres -> (..., 3) int64: the voxel whose centre ``index * voxel_size`` is nearest.
 

@@ -134,6 +134,12 @@ def test_segment_labels_an_image(recording: Path, tmp_path: Path, capsys: pytest
     assert cv2.imread(str(out)).shape[1] >= 160
 
 
+def test_an_unknown_backend_is_named(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = next(recording.glob("*.color.*"))
+    assert main(["segment", str(image), "wall", "-o", str(tmp_path / "x.png"), "--backend", "magic"]) == 1
+    assert "magic" in capsys.readouterr().err
+
+
 def test_backends_names_weights_and_licence(capsys: pytest.CaptureFixture[str]) -> None:
     (entry,) = numbers(capsys, "backends")["backends"]
     assert entry["name"] == "openseg"
@@ -151,7 +157,6 @@ def test_backends_names_weights_and_licence(capsys: pytest.CaptureFixture[str]) 
         (["info", "nowhere.ovmap"], "nowhere.ovmap"),
         (["segment", "nowhere.png", "chair", "-o", "x.png"], "nowhere.png"),
         (["demo", "nowhere"], "nowhere is not a folder"),
-        (["segment", "nowhere.png", "chair", "-o", "x.png", "--backend", "magic"], "nowhere.png"),
     ],
 )
 def test_failures_are_one_line_and_status_1(
@@ -176,6 +181,8 @@ def test_failures_are_one_line_and_status_1(
         ["rooms", "out", "--size", "big"],
         ["map", "x", "-o", "x.ovmap", "--every", "0"],
         ["export", "a", "b", "--colour", "pink"],
+        ["demo", "--ask", "chair"],
+        ["demo", "recording", "--rooms", "2"],
         ["export", "a", "b", "--colour", "query:"],
     ],
 )

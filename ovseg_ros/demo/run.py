@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from ovseg_ros.datasets import open_sequence
 from ovseg_ros.demo.questions import Question, choose_questions
 from ovseg_ros.demo.report import QuestionResult, RoomResult, write_pictures
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.ros.client import MapClient
+from ovseg_ros.ros.client import RETRY_SECONDS, MapClient
 from ovseg_ros.ros.parameters import Value
 from ovseg_ros.ros.processes import NodeProcess
 from ovseg_ros.simulation import RoomSequence
@@ -25,7 +26,7 @@ LAST_DOMAIN = 101
 """Largest ROS_DOMAIN_ID that is safe on Linux."""
 
 STILL_SECONDS = 3.0
-"""The map is complete when the player has ended and nothing was integrated for this long."""
+"""Where frames were lost on the way, the map is complete when the player has ended and nothing waits for this long."""
 
 PATIENCE_SECONDS = 600.0
 
@@ -99,9 +100,13 @@ class _MappingNode:
     """A running, active mapping node and a client of it, alone on a ROS domain of their own."""
 
     def __init__(self, options: DemoOptions) -> None:
-        options.out.mkdir(parents=True, exist_ok=True)
-        os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % LAST_DOMAIN))
-        os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        try:
+            options.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OvsegError(f"can't make the folder {options.out}: {error.strerror}: choose another --out") from error
+        # Never the user's own domain: clearing the map of a robot at work would be no demonstration.
+        os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % LAST_DOMAIN)
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
         self._options = options
         self._node: NodeProcess | None = None
         self._client: MapClient | None = None
@@ -118,10 +123,11 @@ class _MappingNode:
             "sync.queue_size": 50,
         }
         self._node = NodeProcess("mapping_node", options.out / "mapping_node.log", parameters=parameters)
-        self._client = MapClient()
         try:
+            self._client = MapClient()
             self._client.wait_for(self._is_active, "mapping_node to become active", START_SECONDS)
-        except OvsegError:
+        except BaseException:
+            # Ctrl-C too: the node has a session of its own and would live on.
             self.__exit__()
             raise
         return self._client
@@ -129,11 +135,14 @@ class _MappingNode:
     def _is_active(self) -> bool:
         """Whether it maps; gives up at once when it can't."""
         assert self._node is not None and self._client is not None
-        if not self._node.running or CONFIGURE_FAILED in self._node.printed():
-            lines = [line for line in self._node.printed().splitlines() if CONFIGURE_FAILED in line]
-            reason = (lines or self._node.printed().splitlines() or ["it ended without a word"])[-1]
+        lines = self._node.printed().splitlines()
+        reasons = [line for line in lines if CONFIGURE_FAILED in line]
+        if reasons or not self._node.running:
+            reason = (reasons or lines or ["it ended without a word"])[-1]
             raise OvsegError(f"mapping_node did not start: {reason}")
-        return self._client.state() == "active"
+        with contextlib.suppress(OvsegError):
+            return self._client.state(timeout=RETRY_SECONDS) == "active"
+        return False
 
     def __exit__(self, *_: object) -> None:
         if self._client is not None:
@@ -149,17 +158,19 @@ def _play(client: MapClient, playing: dict[str, Value], options: DemoOptions, fr
     parameters: dict[str, Value] = {**playing, "rate": float(options.rate)}
     log = options.out / "rgbd_player_node.log"
     bar = tqdm(total=frames, desc=f"mapping {name}", unit="frame", disable=True if options.quiet else None)
+    handled, last_change = 0, time.monotonic()
     with NodeProcess("rgbd_player_node", log, parameters=parameters) as player, bar:
-        last_change = time.monotonic()
-        while player.running or time.monotonic() - last_change < STILL_SECONDS:
+        while True:
+            playing_on = player.running
             now = client.diagnostics()
-            handled = _handled(now) - _handled(before)
-            if handled > bar.n:
-                bar.update(handled - bar.n)
-                last_change = time.monotonic()
-            if handled >= frames and not player.running:
+            newly = _handled(now) - _handled(before) - handled
+            if newly > 0:
+                handled, last_change = handled + newly, time.monotonic()
+                bar.update(newly)
+            still = time.monotonic() - last_change
+            if not playing_on and (handled >= frames or (now["queue"] == "0" and still > STILL_SECONDS)):
                 break
-            if time.monotonic() - last_change > PATIENCE_SECONDS:
+            if still > PATIENCE_SECONDS:
                 raise OvsegError(f"no frame was mapped for {PATIENCE_SECONDS:g} s: see {log} and mapping_node.log")
         status = player.wait(PATIENCE_SECONDS)
     mapped = int(now["frames_integrated"]) - int(before["frames_integrated"])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from ovseg_ros.mapping import SemanticMap
-from ovseg_ros.query.similarity import CHUNK
+from ovseg_ros.query.similarity import CHUNK, map_index
 from ovseg_ros.types import LanguageSpace
 
 
@@ -32,8 +32,8 @@ def label_voxels(
         return labels, confidence
     texts = space.encode_text(names).to(semantic_map.device)
     start = 0
-    for chunk in torch.split(semantic_map.features, CHUNK):
-        cosines = space.align(chunk) @ texts.T
+    for chunk in torch.split(map_index(semantic_map, space).aligned, CHUNK):
+        cosines = chunk @ texts.T
         probability, best = torch.softmax(space.logit_scale * cosines, dim=1).max(dim=1)
         known = cosines.abs().sum(dim=1) > 0
         labels[start : start + len(chunk)] = torch.where(known, best + 1, 0)

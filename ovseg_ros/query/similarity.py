@@ -42,6 +42,11 @@ class MapIndex:
             chunk = slice(start, start + CHUNK)
             self._aligned[chunk] = space.align(semantic_map.features[chunk].float())
 
+    @property
+    def aligned(self) -> torch.Tensor:
+        """(N, D) float32 features of the map's voxels in the space of the texts."""
+        return self._aligned
+
     def noun_scores(self, phrases: Sequence[Phrase]) -> torch.Tensor:
         """(Q, N) float32 in 0..1: softmax probability of each phrase's noun against the words it competes with.
 

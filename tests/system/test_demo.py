@@ -29,20 +29,26 @@ def test_a_generated_room_is_mapped_and_questioned(tmp_path: Path, capsys: pytes
         assert cv2.imread(str(tmp_path / f"room-41.{view}.png")).shape[1] == 1600
 
 
-def test_a_recording_is_played_and_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_recording_is_played_and_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recording = tmp_path / "recording"
     assert main(["rooms", str(recording), "--frames", "6", "--size", "160x120", "--layout", "scannet"]) == 0
     capsys.readouterr()
+    (recording / "pose" / "3.txt").write_text("damaged")
     assert main(["demo", str(recording), "--ask", "floor", "red box", "--out", str(tmp_path / "out")]) == 0
     text = capsys.readouterr().out
-    assert "6 frames" in text
+    assert "5 frames" in text, "a damaged frame is left out and doesn't keep the demo waiting"
     assert "floor" in text
     assert "red box" in text
     assert (tmp_path / "out" / "recording.top.png").is_file()
 
 
-def test_a_node_that_cannot_start_is_reported_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "--backend", "magic", "--out", str(tmp_path)]) == 1
+@pytest.mark.parametrize(
+    ("option", "value", "words"), [("--backend", "magic", "magic"), ("--voxel-size", "2", "0.005")]
+)
+def test_a_node_that_cannot_start_is_reported_with_its_reason(
+    option: str, value: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", option, value, "--out", str(tmp_path)]) == 1
     error = capsys.readouterr().err
     assert "did not start" in error
-    assert "magic" in error
+    assert words in error
