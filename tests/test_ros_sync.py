@@ -6,8 +6,8 @@ import random
 import threading
 from collections import Counter
 
-from ovseg_ros.ros.health import Health
-from ovseg_ros.ros.synchronizer import POSES_PER_IMAGE, RgbdSynchronizer, Stream
+from ovseg_ros.ros.health import RATE_SECONDS, Health
+from ovseg_ros.ros.synchronizer import POSES_PER_IMAGE, RgbdSynchronizer, Stream, valid_at
 from ovseg_ros.ros.worker import Worker
 
 MS = 1_000_000
@@ -125,6 +125,23 @@ def test_a_restarted_recording_is_said_once_and_goes_on() -> None:
     assert drops.counts == {"stamp": 2}
 
 
+def test_late_messages_are_dropped_and_counted_without_a_restart() -> None:
+    drops = Drops()
+    sync = synchronizer(drops, slop_ms=50)
+    assert feed(sync, (P, 100), (D, 100), (P, 99), (D, 50), (D, 100), (C, 100)) == [(100, 100, 100)]
+    assert drops.counts == {"stamp": 2}
+    assert "pose went back by 0.001 s: the late message is dropped" in drops.sentences[0]
+    feed(sync, (C, 49))
+    assert drops.counts == {"stamp": 3}
+    assert "mapping goes on from there" in drops.sentences[2]
+
+
+def test_a_frame_takes_the_calibration_of_its_own_time() -> None:
+    assert valid_at([], 5) is None
+    entries = [(10, "a"), (20, "b"), (20, "c"), (30, "d")]
+    assert [valid_at(entries, stamp) for stamp in (9, 10, 19, 20, 29, 30, 99)] == ["d", "a", "a", "c", "c", "d", "d"]
+
+
 def test_the_worker_keeps_the_newest_and_counts_what_it_overtook() -> None:
     gate, started, done = threading.Event(), threading.Event(), threading.Event()
     seen: list[int] = []
@@ -164,3 +181,16 @@ def test_health_says_each_cause_once_and_counts_all() -> None:
     assert report.new_losses
     assert report.latest_problem == "sizes differ"
     assert not health.report().new_losses
+
+
+def test_the_rate_is_a_mean_over_the_last_seconds() -> None:
+    now = 100.0
+    health = Health(lambda _: None, clock=lambda: now)
+    assert health.report().rate_hz == 0.0
+    for step in range(20):
+        now = 100.0 + step / 2
+        health.integrate()
+    assert health.report().rate_hz == 2.0
+    now += RATE_SECONDS
+    assert health.report().rate_hz == 0.0
+    assert health.report().integrated == 20

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 SMOOTHING = 0.2
 """Weight of the newest frame in the mean time of a stage."""
+
+RATE_SECONDS = 5.0
+"""The rate of frames is their mean over this time."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,7 @@ class Report:
     Attributes:
         received: topic -> messages.
         integrated: frames that reached the map.
+        rate_hz: frames per second that reached the map, mean over the last RATE_SECONDS.
         dropped: cause -> frames that didn't.
         stages: name -> smoothed mean milliseconds.
         latest_problem: the sentence of the newest loss, empty when there was none.
@@ -27,6 +32,7 @@ class Report:
 
     received: dict[str, int]
     integrated: int
+    rate_hz: float
     dropped: dict[str, int]
     stages: dict[str, float]
     latest_problem: str
@@ -39,12 +45,15 @@ class Health:
 
     Args:
         say: takes a sentence for people.
+        clock: seconds that never go back.
     """
 
     say: Callable[[str], None]
+    clock: Callable[[], float] = time.monotonic
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _received: Counter[str] = field(default_factory=Counter)
     _integrated: int = 0
+    _recent: deque[float] = field(default_factory=deque)
     _dropped: Counter[str] = field(default_factory=Counter)
     _stages: dict[str, float] = field(default_factory=dict)
     _latest_problem: str = ""
@@ -59,6 +68,8 @@ class Health:
         """Count a frame that reached the map."""
         with self._lock:
             self._integrated += 1
+            self._recent.append(self.clock())
+            self._forget_old()
 
     def drop(self, cause: str, sentence: str) -> None:
         """Count a loss, and say why if it is the first of its cause."""
@@ -78,16 +89,23 @@ class Health:
     def report(self) -> Report:
         """The counters now."""
         with self._lock:
+            self._forget_old()
             losses = sum(self._dropped.values())
             new_losses, self._reported = losses > self._reported, losses
             return Report(
                 received=dict(self._received),
                 integrated=self._integrated,
+                rate_hz=len(self._recent) / RATE_SECONDS,
                 dropped=dict(self._dropped),
                 stages={name: seconds * 1000.0 for name, seconds in self._stages.items()},
                 latest_problem=self._latest_problem,
                 new_losses=new_losses,
             )
+
+    def _forget_old(self) -> None:
+        horizon = self.clock() - RATE_SECONDS
+        while self._recent and self._recent[0] <= horizon:
+            self._recent.popleft()
 
 
 def diagnostics_message(name: str, stamp: Any, report: Report, facts: Mapping[str, object]) -> Any:
@@ -103,6 +121,7 @@ def diagnostics_message(name: str, stamp: Any, report: Report, facts: Mapping[st
 
     values: dict[str, object] = dict(facts)
     values["frames_integrated"] = report.integrated
+    values["rate_hz"] = f"{report.rate_hz:.1f}"
     values["frames_dropped"] = sum(report.dropped.values())
     values.update({f"dropped.{cause}": count for cause, count in sorted(report.dropped.items())})
     values.update({f"received.{topic}": count for topic, count in sorted(report.received.items())})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped
@@ -17,7 +19,7 @@ from ovseg_ros.ros.conversions import FrameBuilder, stamp_to_ns
 from ovseg_ros.ros.health import Health
 from ovseg_ros.ros.parameters import Parameters
 from ovseg_ros.ros.session import MapSession
-from ovseg_ros.ros.synchronizer import Matched, RgbdSynchronizer, Stream
+from ovseg_ros.ros.synchronizer import Matched, RgbdSynchronizer, Stream, valid_at
 from ovseg_ros.ros.worker import Worker
 from ovseg_ros.types import InvalidFrameError
 
@@ -25,6 +27,15 @@ COLOUR_TOPIC = "rgb/image"
 DEPTH_TOPIC = "depth/image"
 CAMERA_INFO_TOPIC = "rgb/camera_info"
 POSE_TOPIC = "camera_pose"
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A matched frame, with the calibration and the generation of the map that it was matched under."""
+
+    matched: Matched
+    camera_info: CameraInfo | None
+    generation: int
 
 
 class RgbdInputs:
@@ -52,14 +63,14 @@ class RgbdInputs:
         self._node = node
         self._session = session
         self._health = health
-        self._camera_info: CameraInfo | None = None
+        self._camera_infos: deque[tuple[int, CameraInfo]] = deque(maxlen=parameters["sync.queue_size"])
         self._frames = FrameBuilder(parameters["frames.map"], rectified=parameters["inputs.rectified"])
         self._synchronizer = RgbdSynchronizer(
             slop_ns=round(parameters["sync.slop"] * 1e9),
             queue_size=parameters["sync.queue_size"],
             on_drop=health.drop,
         )
-        self._worker: Worker[tuple[Matched, CameraInfo | None]] = Worker(
+        self._worker: Worker[_Waiting] = Worker(
             self._fuse, capacity=parameters["mapping.queue_size"], on_drop=self._overtaken
         )
         quality = QoSProfile(
@@ -97,7 +108,7 @@ class RgbdInputs:
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._health.receive(CAMERA_INFO_TOPIC)
-        self._camera_info = message
+        self._camera_infos.append((stamp_to_ns(message.header.stamp), message))
 
     def _on_pose(self, message: PoseStamped) -> None:
         self._enqueue(POSE_TOPIC, Stream.POSE, message)
@@ -111,7 +122,8 @@ class RgbdInputs:
     def _enqueue(self, topic: str, stream: Stream, message: Any) -> None:
         self._health.receive(topic)
         for matched in self._synchronizer.add(stream, stamp_to_ns(message.header.stamp), message):
-            self._worker.put((matched, self._camera_info))
+            camera_info = valid_at(self._camera_infos, matched.stamp_ns)
+            self._worker.put(_Waiting(matched, camera_info, self._session.generation))
 
     def _overtaken(self) -> None:
         self._health.drop(
@@ -120,8 +132,8 @@ class RgbdInputs:
             "normal on a live camera, for recordings play slower or raise mapping.queue_size",
         )
 
-    def _fuse(self, item: tuple[Matched, CameraInfo | None]) -> None:
-        matched, camera_info = item
+    def _fuse(self, waiting: _Waiting) -> None:
+        matched, camera_info = waiting.matched, waiting.camera_info
         try:
             start = time.perf_counter()
             if camera_info is None:
@@ -130,7 +142,7 @@ class RgbdInputs:
                 )
             frame = self._frames.build(matched.colour, matched.depth, camera_info, matched.pose)
             self._health.stage("convert", time.perf_counter() - start)
-            self._session.integrate(frame, self._health.stage)
+            self._session.integrate(frame, self._health.stage, generation=waiting.generation)
             self._health.integrate()
         except InvalidFrameError as error:
             self._health.drop(error.cause, str(error))

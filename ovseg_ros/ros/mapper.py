@@ -26,6 +26,8 @@ THREADS = 5
 
 DIAGNOSTICS_PERIOD = 1.0
 
+MEGABYTE = 1e6
+
 
 class MappingNode(LifecycleNode):
     """Lifecycle node ``mapping_node``.
@@ -36,6 +38,7 @@ class MappingNode(LifecycleNode):
 
     def __init__(self) -> None:
         super().__init__("mapping_node")
+        self.failure = ""
         self._session: MapSession | None = None
         self._inputs: RgbdInputs | None = None
         self._why_unconfigured = "it is waiting to be configured (autostart is off or still at work)"
@@ -63,7 +66,7 @@ class MappingNode(LifecycleNode):
             return TransitionCallbackReturn.FAILURE
         except Exception as error:  # rclpy would swallow it without a word
             self._why_unconfigured = f"configure failed with {error!r}"
-            self.get_logger().error(traceback.format_exc())
+            self.get_logger().error(f"configure failed: {error!r}\n{traceback.format_exc()}")
             return TransitionCallbackReturn.FAILURE
         return super().on_configure(state)
 
@@ -137,7 +140,25 @@ class MappingNode(LifecycleNode):
         release_device_memory()
 
     def _timer(self, period: float, callback: Callable[[], None], group: CallbackGroup) -> Timer:
-        return self.create_timer(period, callback, callback_group=group, clock=self._steady)
+        return self.create_timer(period, self._guarded(callback), callback_group=group, clock=self._steady)
+
+    def _guarded(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """``callback`` for a timer: its first failure is said, where an exception would end the node."""
+        said = False
+
+        def guarded() -> None:
+            nonlocal said
+            try:
+                callback()
+            except Exception as error:
+                if not said:
+                    self.get_logger().error(
+                        f"{callback.__name__} failed with {error!r}; the node goes on, further failures of it "
+                        f"are not said\n{traceback.format_exc()}"
+                    )
+                said = True
+
+        return guarded
 
     def _autostart(self) -> None:
         self._autostart_timer.cancel()
@@ -152,13 +173,16 @@ class MappingNode(LifecycleNode):
         if not self._diagnostics.get_subscription_count():
             return
         session, inputs = self._session, self._inputs
-        facts = {
+        facts: dict[str, object] = {
             "state": "active" if inputs else "inactive" if session else "unconfigured",
             "backend": self._settings["backend"],
             "voxels": session.voxel_count if session else 0,
             "map_revision": session.revision if session else 0,
             "queue": inputs.waiting if inputs else 0,
+            "map_megabytes": f"{session.map_bytes / MEGABYTE if session else 0.0:.1f}",
         }
+        if session is not None and (gpu_bytes := session.gpu_bytes) is not None:
+            facts["gpu_megabytes"] = f"{gpu_bytes / MEGABYTE:.1f}"
         self._diagnostics.publish(
             diagnostics_message(
                 f"{self.get_fully_qualified_name()}: mapping",

@@ -61,6 +61,7 @@ class PlayerNode(Node):
     def __init__(self, finished: threading.Event) -> None:
         super().__init__("rgbd_player_node")
         self._finished = finished
+        self.failure = ""
         self._settings = Parameters(self, PLAYER_PARAMETERS)
         self._colour_out = self.create_publisher(Image, COLOUR_TOPIC, QUALITY)
         self._depth_out = self.create_publisher(Image, DEPTH_TOPIC, QUALITY)
@@ -89,6 +90,10 @@ class PlayerNode(Node):
             if self._wait_for_subscribers():
                 self._play()
                 self._wait_for_acknowledgements()
+        except OvsegError as error:
+            self.failure = str(error)
+        except Exception as error:  # on a thread it would go unheard, and the process would end as if all were well
+            self.failure = f"playing failed with {error!r}, a defect of ovseg_ros: please report it"
         finally:
             self._finished.set()
 

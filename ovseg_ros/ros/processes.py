@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -24,8 +23,6 @@ class NodeProcess:
         executable: "mapping_node" or "rgbd_player_node".
         log: file that takes what the node prints.
         parameters: name -> value.
-        remappings: name -> name.
-        environment: set on top of this process's own.
 
     Example:
         >>> with NodeProcess("mapping_node", Path("mapping.log")) as node:  # doctest: +SKIP
@@ -39,14 +36,10 @@ class NodeProcess:
         log: Path,
         *,
         parameters: Mapping[str, Value] | None = None,
-        remappings: Mapping[str, str] | None = None,
-        environment: Mapping[str, str] | None = None,
     ) -> None:
         command = [sys.executable, "-m", f"ovseg_ros.ros.{executable}", "--ros-args"]
         for name, value in (parameters or {}).items():
             command += ["-p", f"{name}:={yaml_value(value)}"]
-        for name, target in (remappings or {}).items():
-            command += ["-r", f"{name}:={target}"]
         self.executable = executable
         self.log = log
         with log.open("wb") as output:
@@ -56,7 +49,6 @@ class NodeProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, **(environment or {})},
                 start_new_session=True,
             )
 

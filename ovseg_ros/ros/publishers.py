@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
@@ -10,6 +9,7 @@ from sensor_msgs.msg import PointCloud2
 
 from ovseg_ros.ros.messages import cloud_message, header_message
 from ovseg_ros.ros.session import MapSession, ScoredCloud
+from ovseg_ros.visualization import heat_colours
 
 LATCHED = QoSProfile(
     history=QoSHistoryPolicy.KEEP_LAST,
@@ -26,11 +26,11 @@ class MapPublishers:
     def __init__(self, node: LifecycleNode) -> None:
         self._cloud = node.create_lifecycle_publisher(PointCloud2, "~/semantic_cloud", LATCHED)
         self._heatmap = node.create_lifecycle_publisher(PointCloud2, "~/query_heatmap", LATCHED)
-        self._published: tuple[MapSession, int] | None = None
+        self._published: tuple[MapSession, int, int] | None = None
 
     def publish_cloud(self, session: MapSession) -> None:
         """Publish the map if someone listens and it has changed since it was last published."""
-        state = (session, session.revision)
+        state = (session, session.generation, session.revision)
         if not self._cloud.is_activated or not self._cloud.get_subscription_count() or state == self._published:
             return
         cloud = session.labelled_cloud()
@@ -45,7 +45,7 @@ class MapPublishers:
         self._published = state
 
     def publish_heatmap(self, cloud: ScoredCloud) -> None:
-        """Publish the score of a query in every voxel, coloured from blue (0) to red (1)."""
+        """Publish the score of a query in every voxel, coloured from dark (0) to bright (1)."""
         self._heatmap.publish(
             cloud_message(
                 cloud.centres,
@@ -54,10 +54,3 @@ class MapPublishers:
                 header_message(cloud.frame_id, cloud.stamp_ns),
             )
         )
-
-
-def heat_colours(scores: np.ndarray) -> np.ndarray:
-    """(N,) 0..1 -> (N, 3) uint8 red, green, blue."""
-    steps = np.arange(256, dtype=np.uint8)[:, None]
-    table = np.asarray(cv2.applyColorMap(steps, cv2.COLORMAP_TURBO))[:, 0, ::-1]
-    return np.asarray(table[np.clip(np.rint(scores * 255), 0, 255).astype(np.uint8)])

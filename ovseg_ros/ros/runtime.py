@@ -19,7 +19,13 @@ WAIT_SECONDS = 0.1
 
 
 class Runnable(Protocol):
-    """What `run_node` needs to know about a node beyond rclpy's own."""
+    """What `run_node` needs to know about a node beyond rclpy's own.
+
+    Attributes:
+        failure: why its work ended before its time, one sentence; empty while all is well.
+    """
+
+    failure: str
 
     def close(self) -> None:
         """End the node's threads, or at least ask those to end that may be inside a model."""
@@ -67,7 +73,7 @@ def run_node(load: Callable[[], Start], *, args: list[str] | None = None) -> int
         args: command line; None takes the process's own.
 
     Returns:
-        The exit status: 0 after a signal or a finished job, 1 with one line on stderr when the node can't run.
+        The exit status: 0 after a signal or a finished job, 1 with one line on stderr when the node can't run or go on.
     """
     stop = StopSignal()
     try:
@@ -92,6 +98,9 @@ def run_node(load: Callable[[], Start], *, args: list[str] | None = None) -> int
         executor.add_node(node)
         while not stop.event.is_set() and rclpy.ok():
             executor.spin_once(timeout_sec=WAIT_SECONDS)
+        if node.failure:
+            print(node.failure, file=sys.stderr)
+            return 1
         return 0
     except OvsegError as error:
         print(error, file=sys.stderr)

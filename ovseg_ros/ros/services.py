@@ -49,12 +49,15 @@ class MapServices:
         ):
             node.create_service(kind, name, self._answering(work), callback_group=group)
 
-    def _answering(self, work: Callable[[Any, Any], str]) -> Callable[[Any, Any], Any]:
+    def _answering(self, work: Callable[[MapSession, Any, Any], str]) -> Callable[[Any, Any], Any]:
         """A service callback that puts the sentence ``work`` returns, or the reason it failed, into the response."""
 
         def callback(request: Any, response: Any) -> Any:
             try:
-                response.message = work(request, response)
+                session = self._session()
+                if hasattr(response, "map_revision"):
+                    response.map_revision = int(session.revision)  # a refused request is told it, too
+                response.message = work(session, request, response)
                 response.success = True
             except OvsegError as error:
                 response.success, response.message = False, str(error)
@@ -66,8 +69,7 @@ class MapServices:
 
         return callback
 
-    def _query(self, request: Any, response: Any) -> str:
-        session = self._session()
+    def _query(self, session: MapSession, request: Any, response: Any) -> str:
         queries = [str(query) for query in request.queries]
         answers = session.ask(
             queries,
@@ -82,18 +84,18 @@ class MapServices:
             self._publishers.publish_heatmap(session.scored_cloud(queries[0]))
         return summary(queries, answers)
 
-    def _save(self, request: Any, response: Any) -> str:
-        revision, count = self._session().save(request.path)
+    def _save(self, session: MapSession, request: Any, response: Any) -> str:
+        revision, count = session.save(request.path)
         response.map_revision, response.voxel_count = int(revision), int(count)
         return f"saved {count} voxels to {request.path}"
 
-    def _load(self, request: Any, response: Any) -> str:
-        revision, count = self._session().load(request.path)
+    def _load(self, session: MapSession, request: Any, response: Any) -> str:
+        revision, count = session.load(request.path)
         response.map_revision, response.voxel_count = int(revision), int(count)
         return f"loaded {count} voxels from {request.path}"
 
-    def _clear(self, _request: Any, _response: Any) -> str:
-        return f"cleared {self._session().clear()} voxels"
+    def _clear(self, session: MapSession, _request: Any, _response: Any) -> str:
+        return f"cleared {session.clear()} voxels"
 
 
 def summary(queries: Sequence[str], answers: Answers) -> str:

@@ -14,7 +14,8 @@ import torch
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping import MappingConfig, SemanticMap, storage
 from ovseg_ros.query import Match, ask, label_voxels, score_voxels
-from ovseg_ros.types import RgbdFrame, Segmenter
+from ovseg_ros.types import InvalidFrameError, RgbdFrame, Segmenter
+from ovseg_ros.vocabulary import GENERIC_NEGATIVES
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class MapSession:
         self._backend = backend
         self._device = device
         self._lock = threading.Lock()
+        self._generation = 0
         self._map = SemanticMap(
             config, space=backend.space.id, vocabulary=backend.vocabulary, device=device, frame_id=frame_id
         )
@@ -97,18 +99,40 @@ class MapSession:
         """Revision of the map."""
         return self._map.revision
 
-    def integrate(self, frame: RgbdFrame, stage: Callable[[str, float], None]) -> None:
-        """Segment and fuse one frame; ``stage`` is told the name and the seconds of each step.
+    @property
+    def generation(self) -> int:
+        """Grows whenever `clear` or `load` puts another map in place; a loaded map may repeat a revision."""
+        return self._generation
+
+    @property
+    def map_bytes(self) -> int:
+        """Memory of the map's voxels, without the room kept for more."""
+        return sum(column.numel() * column.element_size() for column in self._map.columns.values())
+
+    @property
+    def gpu_bytes(self) -> int | None:
+        """GPU memory that this process keeps for model and map; None on the CPU."""
+        return torch.cuda.memory_reserved(self._device) if torch.device(self._device).type == "cuda" else None
+
+    def integrate(self, frame: RgbdFrame, stage: Callable[[str, float], None], *, generation: int) -> None:
+        """Segment and fuse one frame.
+
+        Args:
+            frame: the frame.
+            stage: told the name and the seconds of each step.
+            generation: `generation` when the frame was taken.
 
         Raises:
-            InvalidFrameError: the map is as it was.
-            OvsegError: the same.
+            InvalidFrameError: the map is as it was; "cleared" when the frame is of a generation gone by.
+            OvsegError: the map is as it was.
         """
+        self._check_generation(generation)
         start = time.perf_counter()
         segmentation = self._backend(frame.rgb)
         segmented = time.perf_counter()
         stage("segment", segmented - start)
         with self._lock:
+            self._check_generation(generation)
             self._map.integrate(frame, segmentation)
         stage("integrate", time.perf_counter() - segmented)
 
@@ -154,7 +178,8 @@ class MapSession:
         """Take the map in ``path`` in place of the present one; return its revision and number of voxels.
 
         Raises:
-            OvsegError: the file is refused, or its map belongs to other weights or another frame than ours.
+            OvsegError: the file is refused, or its map belongs to other weights or another frame than ours,
+                or its features aren't what these weights make.
                 The present map stays.
         """
         loaded = storage.load(map_path(path), self._device)
@@ -168,8 +193,10 @@ class MapSession:
                 f"the map in {path} is kept in frame {loaded.frame_id!r} but this node's frames.map is "
                 f"{self._map.frame_id!r}: start the node with frames.map:={loaded.frame_id}"
             )
+        self._check_features(loaded, path)
         with self._lock:
             self._map = loaded
+            self._generation += 1
             return loaded.revision, loaded.voxel_count
 
     def clear(self) -> int:
@@ -177,7 +204,26 @@ class MapSession:
         with self._lock:
             count = self._map.voxel_count
             self._map.clear()
+            self._generation += 1
             return count
+
+    def _check_generation(self, generation: int) -> None:
+        if generation != self._generation:
+            raise InvalidFrameError(
+                "cleared", "a frame from before the map was cleared or loaded was dropped: expected, nothing to do"
+            )
+
+    def _check_features(self, loaded: SemanticMap, path: str) -> None:
+        if not loaded.voxel_count:
+            return
+        space = self._backend.space
+        try:
+            space.align(loaded.features[:1].float()).cpu() @ space.encode_text(GENERIC_NEGATIVES[:1]).T
+        except RuntimeError as error:
+            raise OvsegError(
+                f"the map in {path} has features of {loaded.features.shape[1]} channels, which {space.id!r} doesn't "
+                "make: the file is damaged or of another program, map again"
+            ) from error
 
     def _newest_stamp(self) -> int:
         return int(self._map.last_seen.max()) if self._map.voxel_count else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -42,6 +42,17 @@ class Missing(Enum):
 _Entry = tuple[int, Any]
 
 
+def valid_at(entries: Sequence[_Entry], stamp_ns: int) -> Any | None:
+    """Which of (stamp, message) ``entries``, in order of arrival, holds at ``stamp_ns``; None if there are none.
+
+    The one of this stamp, else the newest that isn't later, else the one that arrived last.
+    """
+    earlier = [entry for entry in reversed(entries) if entry[0] <= stamp_ns]
+    if earlier:
+        return max(earlier, key=lambda entry: entry[0])[1]
+    return entries[-1][1] if entries else None
+
+
 class RgbdSynchronizer:
     """Matches every colour image with the depth image and the pose nearest in time.
 
@@ -49,9 +60,10 @@ class RgbdSynchronizer:
     taking the nearest one so far would pair an image with the depth before it whenever the network
     reorders two topics. A depth image is used once; a pose may serve two images.
 
-    Each stream is expected in order of its stamps, as one publisher sends them. A stamp more than the slop
-    before the last one of its stream means that the source began again: what waits from the other side of
-    the jump is forgotten, the restart is counted once, and matching goes on.
+    Each stream is expected in order of its stamps, as one publisher sends them. A message that is up to the
+    slop older than the newest of its stream is late: it is dropped and counted. One that is older still means
+    that the source began again: what waits from the other side of the jump is forgotten, the restart is
+    counted once, and matching goes on.
 
     Not thread-safe: call it from one thread.
 
@@ -75,7 +87,10 @@ class RgbdSynchronizer:
     def add(self, stream: Stream, stamp_ns: int, message: Any) -> list[Matched]:
         """Take one message; return what is now complete, oldest first."""
         last = self._last[stream]
-        if last is not None and stamp_ns < last - self._slop_ns:
+        if last is not None and stamp_ns < last:
+            if last - stamp_ns <= self._slop_ns:
+                self._late(stream, stamp_ns, last)
+                return []
             self._restart(stream, stamp_ns, last)
         self._last[stream] = max(stamp_ns, self._last[stream] or stamp_ns)
         self._waiting[stream].append((stamp_ns, message))
@@ -86,6 +101,13 @@ class RgbdSynchronizer:
     def waiting(self, stream: Stream) -> int:
         """How many messages of ``stream`` are held."""
         return len(self._waiting[stream])
+
+    def _late(self, stream: Stream, stamp_ns: int, last: int) -> None:
+        self._on_drop(
+            "stamp",
+            f"the stamps of {stream.value} went back by {(last - stamp_ns) / NANOSECONDS:.3f} s: "
+            "the late message is dropped; check that one publisher alone sends on this topic, in order",
+        )
 
     def _restart(self, stream: Stream, stamp_ns: int, last: int) -> None:
         horizon = stamp_ns + self._slop_ns

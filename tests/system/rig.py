@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import cache
 
@@ -10,6 +11,7 @@ from geometry_msgs.msg import PoseStamped
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
+from ovseg_ros.errors import OvsegError
 from ovseg_ros.ros import messages
 from ovseg_ros.ros.client import MapClient
 from ovseg_ros.simulation import RoomSequence
@@ -74,6 +76,17 @@ class Camera:
             spoil(content)
         for name, message in content.items():
             self._publishers[name].publish(message)
+
+
+def wait_for_services(client: MapClient) -> None:
+    """Wait until the node answers, in whatever state it is."""
+
+    def answers() -> bool:
+        with contextlib.suppress(OvsegError):
+            return bool(client.state())
+        return False
+
+    client.wait_for(answers, f"{client.node_name} to answer", EVENTUALLY)
 
 
 def wait_for_count(client: MapClient, key: str, count: int) -> dict[str, str]:

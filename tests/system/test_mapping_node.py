@@ -97,7 +97,7 @@ def test_stamps_that_go_back_are_said_once_and_mapping_goes_on(
 
 def test_requests_out_of_limits_get_one_sentence(shared: tuple[NodeProcess, MapClient, Camera]) -> None:
     _, client, camera = shared
-    sent_and_fused(client, camera, 2)
+    revision = int(sent_and_fused(client, camera, 2)["map_revision"])
     for queries, options, words in (
         ([], {}, ""),
         (["wall"] * 65, {}, "64"),
@@ -112,6 +112,7 @@ def test_requests_out_of_limits_get_one_sentence(shared: tuple[NodeProcess, MapC
         assert response.message
         assert words in response.message
         assert "defect" not in response.message
+        assert response.map_revision == revision
     response = client.query(["wall", "chair"], min_score=1.0)
     assert response.success
     assert response.message == "no match for 'wall', 'chair'"
@@ -142,6 +143,8 @@ def test_clouds_are_published_for_whoever_listens(shared: tuple[NodeProcess, Map
         depth=1, reliability=QoSReliabilityPolicy.RELIABLE, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL
     )
     report = sent_and_fused(client, camera, 4)
+    assert float(report["map_megabytes"]) > 0.0
+    assert float(report["rate_hz"]) >= 0.0
     assert client.query(["floor"], publish_heatmap=True).success
     for name in ("semantic_cloud", "query_heatmap"):
         client.node.create_subscription(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 for Python is not installed")
 
 from geometry_msgs.msg import PoseStamped
-from rig import EVENTUALLY, MAPPING, QUERY, WORDS, Camera, room, sent_and_fused, wait_for_count
+from rig import EVENTUALLY, MAPPING, QUERY, WORDS, Camera, room, sent_and_fused, wait_for_count, wait_for_services
 from sensor_msgs.msg import CameraInfo, Image
 
 from ovseg_ros.datasets import open_sequence, write_sequence
@@ -69,9 +71,11 @@ def test_play_map_query_save_kill_load_gives_the_same_answer(tmp_path: Path, cli
 
 def test_sigkill_during_save_leaves_the_old_file_whole(tmp_path: Path) -> None:
     path = tmp_path / "flat.ovmap"
-    for attempt in range(3):
+    # Fine voxels make a map that takes a while to write.
+    parameters = {**MAPPING, "mapping.voxel_size": 0.01, "mapping.feature_dtype": "float32"}
+    for attempt in range(10):
         log = tmp_path / f"{attempt}.log"
-        with NodeProcess("mapping_node", log, parameters=MAPPING) as mapping, MapClient() as client:
+        with NodeProcess("mapping_node", log, parameters=parameters) as mapping, MapClient() as client:
             client.wait_until_active(timeout=EVENTUALLY)
             camera = Camera(client)
             camera.wait_for_listeners()
@@ -79,12 +83,13 @@ def test_sigkill_during_save_leaves_the_old_file_whole(tmp_path: Path) -> None:
                 camera.send(room()[index])
             wait_for_count(client, "frames_integrated", 4)
             assert client.save(str(path)).success
-            old = path.read_bytes()
+            old, inode = path.read_bytes(), path.stat().st_ino
             sent_and_fused(client, camera, 5)
             client.save_in_background(str(path))
             deadline = time.monotonic() + EVENTUALLY
-            while not list(tmp_path.glob(".flat.ovmap.*")) and time.monotonic() < deadline:
-                pass
+            while not list(tmp_path.glob(".flat.ovmap.*")) and path.stat().st_ino == inode:
+                assert time.monotonic() < deadline, "the node doesn't save"
+                time.sleep(0.001)
             mapping.kill()
         if list(tmp_path.glob(".flat.ovmap.*")):
             break
@@ -96,6 +101,7 @@ def test_sigkill_during_save_leaves_the_old_file_whole(tmp_path: Path) -> None:
 def test_lifecycle_walk_and_services_in_every_state(tmp_path: Path, client: MapClient) -> None:
     parameters = {**MAPPING, "autostart": False}
     with NodeProcess("mapping_node", tmp_path / "mapping.log", parameters=parameters) as node:
+        wait_for_services(client)
         for answer in (
             client.query(["wall"]),
             client.save(str(tmp_path / "a.ovmap")),
@@ -186,3 +192,20 @@ def test_the_player_says_what_it_cannot_play(tmp_path: Path) -> None:
         assert player.wait(EVENTUALLY) == 1
         assert "nothing" in player.printed()
         assert "Traceback" not in player.printed()
+
+
+def test_a_player_that_breaks_ends_with_status_1_and_one_line() -> None:
+    program = """
+import sys
+from ovseg_ros.ros import player, rgbd_player_node
+
+def break_(sequence, index):
+    raise ZeroDivisionError("a broken disk")
+
+player.RoomSequence.__getitem__ = break_
+sys.exit(rgbd_player_node.main(["--ros-args", "-p", "room_frames:=2", "-p", "wait_for_subscribers:=0.0"]))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=EVENTUALLY)
+    assert ended.returncode == 1, ended.stderr
+    assert "playing failed with ZeroDivisionError('a broken disk')" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -1,0 +1,112 @@
+"""MapSession: what clear and load mean for frames on their way, and which files it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.mapping import MappingConfig, SemanticMap, storage
+from ovseg_ros.ros.session import MapSession
+from ovseg_ros.types import Intrinsics, InvalidFrameError, RgbdFrame, Segmentation
+from ovseg_ros.vocabulary import Vocabulary
+
+CHANNELS = 3
+
+
+class Space:
+    """Every text is the same direction."""
+
+    id = "one-word/1"
+    logit_scale = 10.0
+    same_meaning = 0.8
+
+    def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
+        return torch.eye(CHANNELS)[:1].repeat(len(texts), 1)
+
+    def align(self, features: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.normalize(features, dim=1)
+
+
+class Backend:
+    """Constant features; ``meanwhile`` happens while the model is at work."""
+
+    space = Space()
+    vocabulary = Vocabulary.from_names(["wall"])
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def __call__(self, rgb: torch.Tensor) -> Segmentation:
+        self.calls += 1
+        self.meanwhile()
+        return Segmentation(torch.ones(CHANNELS, 2, 2), self.space.id)
+
+
+def frame() -> RgbdFrame:
+    return RgbdFrame(
+        rgb=torch.zeros(4, 4, 3, dtype=torch.uint8),
+        depth=torch.full((4, 4), 2.0),
+        intrinsics=Intrinsics(4.0, 4.0, 1.5, 1.5, 4, 4),
+        pose=torch.eye(4, dtype=torch.float64),
+        stamp_ns=1,
+    )
+
+
+@pytest.fixture
+def backend() -> Backend:
+    return Backend()
+
+
+@pytest.fixture
+def session(backend: Backend) -> MapSession:
+    return MapSession(backend, MappingConfig(), device="cpu", frame_id="map")
+
+
+def integrate(session: MapSession, generation: int | None = None) -> None:
+    session.integrate(frame(), lambda *_: None, generation=session.generation if generation is None else generation)
+
+
+def test_a_frame_that_clear_overtakes_in_the_model_is_discarded(session: MapSession, backend: Backend) -> None:
+    integrate(session)
+    assert session.map_bytes > 0
+    assert session.gpu_bytes is None
+    backend.meanwhile = session.clear
+    with pytest.raises(InvalidFrameError) as refused:
+        integrate(session)
+    assert refused.value.cause == "cleared"
+    assert session.voxel_count == 0
+    backend.meanwhile = lambda: None
+    integrate(session)
+    assert session.voxel_count > 0
+
+
+def test_a_frame_that_load_overtakes_in_the_queue_is_discarded_before_the_model(
+    session: MapSession, backend: Backend, tmp_path: Path
+) -> None:
+    integrate(session)
+    saved = session.save(str(tmp_path / "a.ovmap"))
+    waiting = session.generation
+    assert session.load(str(tmp_path / "a.ovmap")) == saved
+    assert session.generation > waiting, "a loaded map of equal revision must be told from the one before"
+    with pytest.raises(InvalidFrameError, match="before the map was cleared or loaded"):
+        integrate(session, waiting)
+    assert backend.calls == 1
+    assert session.revision == saved[0]
+
+
+def test_a_map_of_other_channels_is_refused_and_the_present_one_stays(session: MapSession, tmp_path: Path) -> None:
+    integrate(session)
+    other = SemanticMap(MappingConfig(), space=Space.id, vocabulary=Backend.vocabulary)
+    other.integrate(frame(), Segmentation(torch.ones(CHANNELS + 2, 2, 2), Space.id))
+    other.integrate(frame(), Segmentation(torch.ones(CHANNELS + 2, 2, 2), Space.id))
+    path = tmp_path / "other.ovmap"
+    storage.save(other, path)
+    generation = session.generation
+    with pytest.raises(OvsegError, match="features of 5 channels"):
+        session.load(str(path))
+    assert (session.revision, session.generation) == (1, generation)
