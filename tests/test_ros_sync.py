@@ -131,6 +131,7 @@ def test_late_messages_are_dropped_and_counted_without_a_restart() -> None:
     assert feed(sync, (P, 100), (D, 100), (P, 99), (D, 50), (D, 100), (C, 100)) == [(100, 100, 100)]
     assert drops.counts == {"stamp": 2}
     assert "pose went back by 0.001 s: the late message is dropped" in drops.sentences[0]
+    assert "depth/image went back by 0.050 s: the late message is dropped" in drops.sentences[1]
     feed(sync, (C, 49))
     assert drops.counts == {"stamp": 3}
     assert "mapping goes on from there" in drops.sentences[2]
