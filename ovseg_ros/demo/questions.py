@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ovseg_ros.simulation import CLASSES, RoomObject, RoomSequence
 
 STRUCTURE = ("wall", "floor", "ceiling")
-SEEN_PIXELS = 150
-"""A thing counts as present when at least one image shows this many pixels of it, at 320x240."""
+SEEN_SHARE = 0.01
+"""A thing counts as present when it fills at least this share of some image."""
 
 FOREIGN_WORDS = ("piano", "bicycle", "horse", "umbrella", "motorcycle", "guitar", "tree", "swimming pool")
 """Things no generated room has."""
@@ -43,7 +43,7 @@ class Question:
 
 
 def choose_questions(sequence: RoomSequence, rng: Generator) -> tuple[Question, ...]:
-    """Four plain names, two synonyms, a colour with a name where a room allows one, and two absent things.
+    """Five plain names, two synonyms, a colour with a name where a room allows one, and two absent things.
 
     Names are drawn evenly from the classes that the camera saw; the structure of the room is not asked for.
     """
@@ -51,9 +51,9 @@ def choose_questions(sequence: RoomSequence, rng: Generator) -> tuple[Question, 
     labels = sorted({thing.label for thing in things})
     rng.shuffle(labels)
     by_label = {label: tuple(thing for thing in things if thing.label == label) for label in labels}
-    questions = [Question(label, "name", by_label[label]) for label in labels[:4]]
+    questions = [Question(label, "name", by_label[label]) for label in labels[:5]]
     words = {entry.name: (*entry.synonyms, *entry.held_out) for entry in CLASSES}
-    for label in (labels[4:] + labels[:4])[:2]:
+    for label in (labels[5:] + labels[:5])[:2]:
         questions.append(Question(str(rng.choice(words[label])), "synonym", by_label[label]))
     questions += _colour_questions(things, rng)[:1]
     missing = [entry.name for entry in CLASSES if entry.name not in {thing.label for thing in sequence.room.objects}]
@@ -64,7 +64,7 @@ def choose_questions(sequence: RoomSequence, rng: Generator) -> tuple[Question, 
 
 def _seen_things(sequence: RoomSequence) -> list[RoomObject]:
     """Things of which some image shows enough, structure left out."""
-    threshold = SEEN_PIXELS * sequence.intrinsics.width * sequence.intrinsics.height / (320 * 240)
+    threshold = SEEN_SHARE * sequence.intrinsics.width * sequence.intrinsics.height
     most = np.zeros(len(sequence.room.objects) + 1, dtype=np.int64)
     for index in range(len(sequence)):
         counts = np.bincount(sequence.view(index).instances.ravel(), minlength=len(most))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from tqdm import tqdm
 
-from ovseg_ros.datasets import LAYOUTS, open_sequence
+from ovseg_ros.datasets import LAYOUTS, RgbdSequence, open_sequence
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import transform_points, unproject
 from ovseg_ros.mapping import SemanticMap, storage
@@ -29,12 +29,12 @@ def surface_distances(semantic_map: SemanticMap, frames: Iterable[RgbdFrame]) ->
     """Metres from depth points within the map's range to the nearest voxel centre, of every PIXEL_STEP-th pixel."""
     tree = cKDTree(semantic_map.centres.cpu().numpy())
     config = semantic_map.config
-    distances = [np.empty(0)]
+    distances: list[NDArray[np.float64]] = [np.empty(0)]
     for frame in frames:
         points = unproject(frame.depth.double(), frame.intrinsics)[::PIXEL_STEP, ::PIXEL_STEP].reshape(-1, 3)
         used = (points[:, 2] >= config.min_depth) & (points[:, 2] <= config.max_depth)
         world = transform_points(frame.pose, points[used])
-        distances.append(tree.query(world.numpy())[0])
+        distances.append(np.asarray(tree.query(world.numpy())[0]))
     return np.concatenate(distances)
 
 
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _readable(sequence: Sequence[RgbdFrame]) -> Iterable[RgbdFrame]:
+def _readable(sequence: RgbdSequence) -> Iterable[RgbdFrame]:
     """The frames that aren't damaged: the others are not in the map either."""
     for index in tqdm(range(len(sequence)), unit="frame", disable=None, file=sys.stderr):
         try:

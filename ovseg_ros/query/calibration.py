@@ -5,8 +5,13 @@ from __future__ import annotations
 MAX_QUERIES = 64
 MAX_QUERY_LENGTH = 200
 
-MIN_SCORE = 0.5
-"""Default score from which a voxel, and then a match, counts: the query is likelier than all other words together."""
+MIN_SCORE = 0.25
+"""Default score from which a match counts. Chosen on maps of generated rooms (seeds 61000 to 61007, none used in
+training): 87 % of the classes present were answered within 0.5 m, 31 % of those absent were answered at all."""
+
+VOXEL_SCORE = 0.2
+"""Score from which a voxel belongs to a match, unless the question asks for less: many voxels that are a little
+likely say more together than a few that are very likely."""
 
 MAX_MATCHES = 5
 """Default number of matches per query."""
@@ -18,11 +23,8 @@ occluded strips leave such gaps, different objects are rarely that close."""
 MIN_VOXELS = 3
 """Smaller matches are noise."""
 
-TRIM = 0.2
-"""Share of a match's voxels left out at each end of the scores before averaging."""
-
-DOUBT_VOXELS = 1.0
-"""A match of n voxels keeps n / (n + DOUBT_VOXELS) of its score: few voxels are weak evidence."""
+DOUBT = 4.0
+"""A match with voxel scores of mean m and sum M scores sqrt(m) * M / (M + DOUBT): few voxels are weak evidence."""
 
 COLOUR_SHARE = 0.5
 """An object fully has a colour when this share of its voxels has it: a red chair may have wooden legs."""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from ovseg_ros.errors import OvsegError
@@ -14,12 +13,12 @@ from ovseg_ros.geometry import unpack_keys
 from ovseg_ros.mapping import SemanticMap
 from ovseg_ros.query.calibration import (
     COLOUR_SHARE,
-    DOUBT_VOXELS,
+    DOUBT,
     MAX_GAP,
     MAX_MATCHES,
     MIN_SCORE,
     MIN_VOXELS,
-    TRIM,
+    VOXEL_SCORE,
 )
 from ovseg_ros.query.components import connected_voxels
 from ovseg_ros.query.phrases import Phrase, parse_queries
@@ -27,8 +26,6 @@ from ovseg_ros.query.similarity import map_index
 from ovseg_ros.types import LanguageSpace
 
 NO_OBJECT = -1
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -102,15 +99,15 @@ def _matches(
     """The matches of one query from its (N,) noun and (N,) colour scores, the best first."""
     # The noun finds the whole object and its colour is judged as a whole; without a noun the colour finds it.
     finding, judging = (noun, colour) if phrase.names else (colour, torch.ones_like(colour))
-    chosen = (finding >= min_score).nonzero().squeeze(1)
+    chosen = (finding >= min(min_score, VOXEL_SCORE)).nonzero().squeeze(1)
     if not len(chosen):
         return []
     keys = semantic_map.keys[chosen].cpu().numpy()
     components = connected_voxels(keys, MAX_GAP)
     counts = np.bincount(components)
-    scores = _trimmed_means(components, counts, finding[chosen].cpu().numpy())
+    masses = np.bincount(components, finding[chosen].cpu().numpy())
     shares = np.bincount(components, judging[chosen].cpu().numpy()) / counts
-    scores = scores * np.minimum(shares / COLOUR_SHARE, 1.0) * counts / (counts + DOUBT_VOXELS)
+    scores = np.sqrt(masses / counts) * masses / (masses + DOUBT) * np.minimum(shares / COLOUR_SHARE, 1.0)
 
     good = np.flatnonzero((counts >= MIN_VOXELS) & (scores >= min_score))
     best = good[np.lexsort((-counts[good], -scores[good]))][:max_matches]
@@ -118,18 +115,6 @@ def _matches(
         _match(semantic_map, phrase.query, float(scores[component]), chosen[torch.from_numpy(components == component)])
         for component in best
     ]
-
-
-def _trimmed_means(
-    components: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], scores: Floats
-) -> npt.NDArray[np.float64]:
-    """(n,) component numbers and scores -> (components,) means without the lowest and highest share TRIM."""
-    order = np.lexsort((scores, components))
-    component = components[order]
-    rank = np.arange(len(order)) - (np.cumsum(counts) - counts)[component]
-    cut = np.floor(TRIM * counts)[component]
-    kept = (rank >= cut) & (rank < counts[component] - cut)
-    return np.bincount(component[kept], scores[order][kept]) / np.bincount(component[kept])
 
 
 def _match(semantic_map: SemanticMap, query: str, score: float, slots: torch.Tensor) -> Match:
