@@ -284,7 +284,8 @@ class TestBackend:
             features = segmenter(frame.rgb).features
             words = segmenter.space.encode_text(CLASS_NAMES)
             answers = (words @ features.flatten(1)).argmax(dim=0).view(36, 48) + 1
-            truth = frame.semantics[2::4, 2::4]
+            row, column = (((torch.arange(n) + 0.5) * 20 / 3).long() for n in (36, 48))
+            truth = frame.semantics[row[:, None], column]
             hits += int((answers == truth).sum())
             total += truth.numel()
         assert hits / total > 0.6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from weakref import WeakKeyDictionary
 
 import torch
@@ -36,11 +37,13 @@ class MapIndex:
         self._colours = semantic_map.colours
         self._vocabulary = semantic_map.vocabulary
         self._negatives = tuple(dict.fromkeys((*semantic_map.vocabulary.names, *GENERIC_NEGATIVES)))
-        self._negative_texts = space.encode_text(self._negatives).to(semantic_map.device)
-        self._aligned = self._negative_texts.new_empty(semantic_map.voxel_count, self._negative_texts.shape[1])
-        for start in range(0, semantic_map.voxel_count, CHUNK):
-            chunk = slice(start, start + CHUNK)
-            self._aligned[chunk] = space.align(semantic_map.features[chunk].float())
+        chunks = torch.split(semantic_map.features, CHUNK)
+        self._aligned = torch.cat([space.align(chunk.float()) for chunk in chunks])
+
+    @cached_property
+    def _negative_texts(self) -> torch.Tensor:
+        """(V, D) texts of the words that compete with a query; made for the first question."""
+        return self.space.encode_text(self._negatives).to(self._aligned.device)
 
     @property
     def aligned(self) -> torch.Tensor:
@@ -54,7 +57,7 @@ class MapIndex:
         """
         scores = torch.ones(len(phrases), len(self._aligned), device=self._aligned.device)
         nouns = [i for i, phrase in enumerate(phrases) if phrase.names]
-        if not nouns:
+        if not nouns or not len(self._aligned):
             return scores
         names = [self._with_synonyms(phrases[i].names) for i in nouns]
         texts = [self.space.encode_text(group).to(self._aligned.device) for group in names]
