@@ -319,6 +319,22 @@ class TestTraining:
         first = out.read_bytes()
         assert openseg.run(parse([*common, "--resume"])) == written and out.read_bytes() == first
 
+    def test_a_run_can_start_from_the_weights_of_another(
+        self, folder: Path, words: TrainingWords, tmp_path: Path
+    ) -> None:
+        first, totals = trained(folder, words)
+        card = ModelCard(TINY, openseg.training_vocabulary(), 10.0, "", {}, {})
+        save_weights(first.model, card, tmp_path / "first.safetensors")
+        second = Trainer(settings(), words, torch.ones(words.classes), autocast=False)
+        second.start_from(tmp_path / "first.safetensors")
+        assert torch.allclose(second.model.queries, first.model.queries, atol=2e-3)
+        assert torch.equal(second.average.queries, second.model.queries)
+        batch = make_batch(RoomImages(folder).views(), settings(), 0)
+        assert sum(second.train_step(batch).values()) < totals[0] - 0.2
+        other = replace(settings(), model=replace(TINY, queries=7))
+        with pytest.raises(OvsegError, match="other sizes"):
+            Trainer(other, words, torch.ones(words.classes), autocast=False).start_from(tmp_path / "first.safetensors")
+
 
 class TestValidation:
     def test_the_command_measures_weights(

@@ -120,6 +120,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, default=Settings.batch, help="images per step")
     parser.add_argument("--crop", type=parse_size, default=Settings.crop, help="most steps' crops, such as 192x160")
     parser.add_argument("--checkpoint", type=Path, help="default: OUT with .checkpoint added")
+    parser.add_argument("--init", type=Path, help="weights file to start from, such as the packaged one")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--threads", type=int, help="of the computation; the data has one more")
@@ -152,8 +153,12 @@ def run(arguments: argparse.Namespace) -> ModelCard:
     trainer = Trainer(settings, words, weights, autocast)
     if state:
         trainer.load(state)
+    elif arguments.init:
+        trainer.start_from(arguments.init)
     train(trainer, data, validation, checkpoint)
-    source = {"views": len(data.views()), "validation_views": len(validation)}
+    source: dict[str, Any] = {"views": len(data.views()), "validation_views": len(validation)}
+    if arguments.init:
+        source["started_from"] = file_digest(arguments.init)
     return finish(trainer, validation, source, arguments.out)
 
 

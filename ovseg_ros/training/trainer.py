@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.segmentation.openseg.model import OpenSeg, spread_regions
+from ovseg_ros.segmentation.openseg.weights_file import load_weights
 from ovseg_ros.training import losses
 from ovseg_ros.training.batches import Batch, Settings, step_generator
 from ovseg_ros.training.words import TrainingWords
@@ -108,6 +109,18 @@ class Trainer:
         temporary = path.with_suffix(".tmp")
         torch.save(state, temporary)
         temporary.replace(path)
+
+    def start_from(self, weights: Path) -> None:
+        """Take the weights of a finished run as the first ones of this.
+
+        Raises:
+            OvsegError: the file can't be used, or its model has other sizes.
+        """
+        model, card = load_weights(weights)
+        if replace(card.config, region_share=self.settings.model.region_share) != self.settings.model:
+            raise OvsegError(f"{weights} holds a model of other sizes than this run's: start without --init")
+        for target in (self.model, self.average):
+            target.load_state_dict(model.state_dict())
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what `save` wrote.
