@@ -18,9 +18,17 @@ from ovseg_ros.segmentation.openseg.weights_file import ModelCard, load_weights,
 from ovseg_ros.simulation import CLASSES
 from ovseg_ros.training import losses, openseg, text_table, validation
 from ovseg_ros.training.augmentation import Augmentation, colour_rotation, random_colours, random_views
-from ovseg_ros.training.batches import Batch, Settings, batches, class_weights, make_batch
+from ovseg_ros.training.batches import (
+    Batch,
+    Settings,
+    TrainingViews,
+    batches,
+    class_weights,
+    make_batch,
+    repeat_factors,
+)
 from ovseg_ros.training.losses import IGNORED, Segments
-from ovseg_ros.training.room_images import RoomImages, parse_size, render_rooms, write_view
+from ovseg_ros.training.room_images import parse_size, read_views, render_rooms, write_view
 from ovseg_ros.training.trainer import Trainer
 from ovseg_ros.training.validation import confusion, mean_iou
 from ovseg_ros.training.words import TrainingWords
@@ -72,8 +80,8 @@ def settings(**changes: object) -> Settings:
 
 
 def trained(folder: Path, words: TrainingWords, stop: int | None = None, seed: int = 0) -> tuple[Trainer, list[float]]:
-    data = RoomImages(folder)
-    trainer = Trainer(settings(seed=seed), words, class_weights(data.views(), words.classes), autocast=False)
+    data = TrainingViews.load(folder, words.classes)
+    trainer = Trainer(settings(seed=seed), words, class_weights(data.pixels), autocast=False)
     totals = []
     for batch in batches(data, trainer.settings, 0):
         totals.append(sum(trainer.train_step(batch).values()))
@@ -206,27 +214,24 @@ class TestAugmentation:
 
 class TestRoomImages:
     def test_views_come_back(self, folder: Path) -> None:
-        views = RoomImages(folder).views()
+        views = read_views(folder)
         rgb, instances, labels = views[0].decode()
         assert len(views) == 8
         assert rgb.shape == (3, HEIGHT, WIDTH) and rgb.dtype == torch.uint8
         assert set(instances.unique().tolist()) == {1, 2, 300}
         assert labels.shape == instances.shape == (HEIGHT, WIDTH) and set(labels.unique().tolist()) <= {1, 2, 3, 4, 5}
 
-    def test_new_views_are_found_and_half_written_ones_left(self, tmp_path: Path) -> None:
+    def test_half_written_views_are_left_out(self, tmp_path: Path) -> None:
         with pytest.raises(OvsegError, match="no rendered views"):
-            RoomImages(tmp_path)
+            read_views(tmp_path)
         ids = np.ones((16, 16), dtype=np.int32)
         rgb = np.zeros((16, 16, 3), dtype=np.uint8)
         write_view(tmp_path / "00000001-00.jpg", rgb, ids, ids)
-        images = RoomImages(tmp_path)
         write_view(tmp_path / "00000000-00.jpg", rgb + 200, ids, ids)
         whole = (tmp_path / "00000000-00.jpg").read_bytes()
         (tmp_path / "00000002-00.jpg").write_bytes(whole[:-20])
         (tmp_path / "00000002-00.png").write_bytes(b"")
-        assert len(images.views()) == 1
-        images.rescan()
-        assert [int(view.decode()[0].float().mean()) for view in images.views()] == [200, 0]
+        assert [int(view.decode()[0].float().mean()) for view in read_views(tmp_path)] == [200, 0]
 
     def test_rendering_continues_where_it_stopped(self, tmp_path: Path) -> None:
         assert render_rooms(tmp_path, rooms=1, views=2, seed=1_000_000, size=(32, 24), workers=1) == 1
@@ -235,7 +240,7 @@ class TestRoomImages:
         (tmp_path / "01000000-01.jpg").unlink()
         assert render_rooms(tmp_path, rooms=1, views=2, seed=1_000_000, size=(32, 24), workers=1) == 1
         assert (tmp_path / "01000000-01.jpg").read_bytes() == first
-        rgb, _, labels = RoomImages(tmp_path).views()[0].decode()
+        rgb, _, labels = read_views(tmp_path)[0].decode()
         assert rgb.shape == (3, 24, 32) and labels.max() <= len(CLASSES)
 
     def test_sizes_are_read(self) -> None:
@@ -283,7 +288,7 @@ class TestTraining:
         half, _ = trained(folder, words, stop=3)
         half.save(tmp_path / "checkpoint")
         state = torch.load(tmp_path / "checkpoint", weights_only=True)
-        data = RoomImages(folder)
+        data = TrainingViews.load(folder, words.classes)
         resumed = Trainer(settings(), words, torch.ones(words.classes), autocast=False)
         resumed.load(state)
         for batch in batches(data, resumed.settings, resumed.step):
@@ -294,12 +299,18 @@ class TestTraining:
             Trainer(settings(seed=5), words, torch.ones(words.classes), autocast=False).load(state)
 
     def test_the_last_steps_see_whole_images(self, folder: Path) -> None:
-        views = RoomImages(folder).views()
-        early, late = make_batch(views, settings(), 0), make_batch(views, settings(), 5)
+        views = read_views(folder)
+        even = torch.ones(len(views))
+        early, late = make_batch(views, even, settings(), 0), make_batch(views, even, settings(), 5)
         assert isinstance(early, Batch)
         assert early.images.shape[-2:] == (32, 48) and late.images.shape[-2:] == (HEIGHT, WIDTH)
-        assert not torch.equal(early.images, make_batch(views, settings(), 1).images)
+        assert not torch.equal(early.images, make_batch(views, even, settings(), 1).images)
         assert early.labels.shape == (4, 8 * 12) and late.labels.shape == (4, 12 * 16)
+
+    def test_views_with_rare_things_are_shown_more_often(self, folder: Path) -> None:
+        pixels = torch.tensor([[0, 500, 0], [0, 400, 100], [0, 500, 0], [450, 0, 50], [480, 20, 0]])
+        factors = repeat_factors(pixels, repeat_below=0.9)
+        assert torch.allclose(factors, torch.tensor([0.6, 0.2, 0.6, 10.0, 10.0]).rsqrt().mul(0.9**0.5).clamp(min=1))
 
     def test_the_command_writes_weights_that_load(self, folder: Path, tmp_path: Path) -> None:
         out = tmp_path / "weights.safetensors"
@@ -329,7 +340,7 @@ class TestTraining:
         second.start_from(tmp_path / "first.safetensors")
         assert torch.allclose(second.model.queries, first.model.queries, atol=2e-3)
         assert torch.equal(second.average.queries, second.model.queries)
-        batch = make_batch(RoomImages(folder).views(), settings(), 0)
+        batch = make_batch(read_views(folder), torch.ones(8), settings(), 0)
         assert sum(second.train_step(batch).values()) < totals[0] - 0.2
         other = replace(settings(), model=replace(TINY, queries=7))
         with pytest.raises(OvsegError, match="other sizes"):

@@ -6,15 +6,16 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
 from ovseg_ros.segmentation.openseg.model import OpenSegConfig
 from ovseg_ros.training.augmentation import Augmentation, random_colours, random_views
-from ovseg_ros.training.room_images import RoomImages, View
+from ovseg_ros.training.room_images import View, read_views
 
-STATISTICS_VIEWS = 400
-RESCAN_STEPS = 200
+MIN_PIXELS = 60
+"""A class is in a view if it covers at least this many pixels of it."""
 RNG_STRIDE = 1_000_003
 """Prime: keeps the random streams of different seeds apart."""
 
@@ -32,6 +33,7 @@ class Settings:
         learning_rate, weight_decay, warmup: of AdamW; the rate rises over ``warmup`` steps, then falls as a cosine.
         cells: cells per image that the cell losses look at.
         average: decay of the running average of the weights, which is what is saved.
+        repeat_below: classes that are in a smaller share of the views are shown more often, see `repeat_factors`.
         caption_keep: probability of a word to stay in an image's caption.
         grounding_weight: of the caption loss; mask, region and cell losses weigh 1.
         model: sizes.
@@ -48,6 +50,7 @@ class Settings:
     warmup: int = 200
     cells: int = 512
     average: float = 0.998
+    repeat_below: float = 0.2
     caption_keep: float = 0.75
     grounding_weight: float = 0.1
     model: OpenSegConfig = field(default_factory=OpenSegConfig)
@@ -78,10 +81,10 @@ def step_generator(settings: Settings, step: int, purpose: int) -> torch.Generat
     return torch.Generator().manual_seed((settings.seed * RNG_STRIDE + step) * 2 + purpose)
 
 
-def make_batch(views: list[View], settings: Settings, step: int) -> Batch:
-    """Draw, decode and vary the images of a step."""
+def make_batch(views: list[View], repeats: torch.Tensor, settings: Settings, step: int) -> Batch:
+    """Draw, decode and vary the images of a step; a view is drawn in proportion to its entry in ``repeats``."""
     seed = step_generator(settings, step, 0)
-    chosen = torch.randint(len(views), (settings.batch,), generator=seed)
+    chosen = torch.multinomial(repeats, settings.batch, replacement=True, generator=seed)
     decoded = [views[int(index)].decode() for index in chosen]
     images = torch.stack([rgb for rgb, _, _ in decoded]).float() / 255
     segments = torch.stack([ids for _, ids, _ in decoded])
@@ -96,25 +99,52 @@ def make_batch(views: list[View], settings: Settings, step: int) -> Batch:
     return Batch(images.contiguous(memory_format=torch.channels_last), segments, labels)
 
 
-def batches(data: RoomImages, settings: Settings, first: int) -> Iterator[Batch]:
+@dataclass(frozen=True)
+class TrainingViews:
+    """Views and, for each, the (C + 1,) pixel counts of its label ids: ``pixels`` is (V, C + 1) int64."""
+
+    views: list[View]
+    pixels: torch.Tensor
+
+    @classmethod
+    def load(cls, folder: Path, classes: int) -> TrainingViews:
+        """Read the views in ``folder`` and count their labels."""
+        views = read_views(folder)
+        return cls(views, torch.stack([view.label_pixels(classes) for view in views]))
+
+
+def repeat_factors(pixels: torch.Tensor, repeat_below: float) -> torch.Tensor:
+    """How often each view is shown relative to a view of common things only (Gupta et al. 2019, LVIS, section 5).
+
+    A class in a share f of the views asks for max(1, sqrt(repeat_below / f)); a view gets the largest of its classes.
+
+    Args:
+        pixels: (V, C + 1) counts of each view's label ids, 0 = unlabelled.
+        repeat_below: share of the views, 0 shows all views equally often.
+
+    Returns:
+        (V,) float32, at least 1.
+    """
+    present = pixels[:, 1:] >= MIN_PIXELS
+    share = present.float().mean(dim=0).clamp(min=1 / len(pixels))
+    wanted = (repeat_below / share).sqrt().clamp(min=1)
+    return (present * wanted).amax(dim=1).clamp(min=1)
+
+
+def class_weights(pixels: torch.Tensor) -> torch.Tensor:
+    """(C,) weights with which cells are drawn: one over the square root of a class's share of all pixels."""
+    counts = pixels[:, 1:].sum(dim=0).float()
+    return (counts / counts.sum().clamp(min=1) + 1e-4) ** -0.5
+
+
+def batches(data: TrainingViews, settings: Settings, first: int) -> Iterator[Batch]:
     """The batches of all steps from ``first`` on, each made while the one before is trained on."""
-    with ThreadPoolExecutor(1) as worker:
-        views = data.views()
-        upcoming = worker.submit(make_batch, views, settings, first)
+    repeats = repeat_factors(data.pixels, settings.repeat_below)
+    # More threads here would fight with those of the training step.
+    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as worker:
+        upcoming = worker.submit(make_batch, data.views, repeats, settings, first)
         for step in range(first, settings.steps):
             batch = upcoming.result()
-            if (step + 1) % RESCAN_STEPS == 0:
-                data.rescan()
-                views = data.views()
             if step + 1 < settings.steps:
-                upcoming = worker.submit(make_batch, views, settings, step + 1)
+                upcoming = worker.submit(make_batch, data.views, repeats, settings, step + 1)
             yield batch
-
-
-def class_weights(views: list[View], classes: int) -> torch.Tensor:
-    """(C,) weights with which cells are drawn: one over the square root of a class's share of the pixels."""
-    counts = torch.zeros(classes + 1)
-    for view in views[:: max(1, len(views) // STATISTICS_VIEWS)]:
-        counts += torch.bincount(view.decode()[2].flatten(), minlength=classes + 1)
-    share = counts[1:] / counts[1:].sum().clamp(min=1)
-    return (share + 1e-4) ** -0.5

@@ -3,8 +3,7 @@
     python -m ovseg_ros.training.openseg --data VIEWS --validation OTHER_VIEWS --out FILE --steps 8000
 
 Everything random in a step is drawn from the seed and the step's number, so the same data, seed and
-number of steps give the same weights, and a run that was interrupted and resumed gives them too. (Data
-that grows during the run is used as it appears; then the weights depend on when it did.)
+number of steps give the same weights, and a run that was interrupted and resumed gives them too.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ from ovseg_ros.segmentation.openseg.model import STRIDE
 from ovseg_ros.segmentation.openseg.text import TABLE_FILE, TextTable, file_digest
 from ovseg_ros.segmentation.openseg.weights_file import ModelCard, save_weights
 from ovseg_ros.simulation import CLASSES
-from ovseg_ros.training.batches import Settings, batches, class_weights
-from ovseg_ros.training.room_images import RoomImages, View, parse_size
+from ovseg_ros.training.batches import Settings, TrainingViews, batches, class_weights
+from ovseg_ros.training.room_images import View, parse_size, read_views
 from ovseg_ros.training.trainer import Trainer
 from ovseg_ros.training.validation import REGION_SHARES, score, validation_texts
 from ovseg_ros.training.words import TrainingWords
@@ -43,7 +42,7 @@ def training_vocabulary() -> Vocabulary:
     return Vocabulary(tuple((entry.name, *entry.synonyms) for entry in CLASSES))
 
 
-def steps_within(minutes: float, trainer: Trainer, data: RoomImages) -> int:
+def steps_within(minutes: float, trainer: Trainer, data: TrainingViews) -> int:
     """How many steps fit into ``minutes`` on this machine as busy as it is now; trains a throw-away copy to see."""
     seconds = []
     for full_share in (0.0, 1.0):
@@ -60,7 +59,7 @@ def steps_within(minutes: float, trainer: Trainer, data: RoomImages) -> int:
 
 def train(
     trainer: Trainer,
-    data: RoomImages,
+    data: TrainingViews,
     validation: list[View],
     checkpoint: Path,
     every_minutes: float = 5.0,
@@ -137,15 +136,15 @@ def run(arguments: argparse.Namespace) -> ModelCard:
         torch.set_num_threads(arguments.threads)
     autocast = arguments.precision == "bfloat16" or (arguments.precision == "auto" and fast_bfloat16())
     checkpoint = arguments.checkpoint or arguments.out.with_name(arguments.out.name + ".checkpoint")
-    data, validation = RoomImages(arguments.data), RoomImages(arguments.validation).views()
     words = TrainingWords(training_vocabulary(), TextTable.packaged())
+    data, validation = TrainingViews.load(arguments.data, words.classes), read_views(arguments.validation)
     state: dict[str, Any] | None = None
     if arguments.resume:
         if not checkpoint.is_file():
             raise OvsegError(f"there is no checkpoint {checkpoint} to resume from: drop --resume")
         state = torch.load(checkpoint, weights_only=True)
     settings = Settings(steps=arguments.steps or 0, seed=arguments.seed, batch=arguments.batch, crop=arguments.crop)
-    weights = class_weights(data.views(), words.classes)
+    weights = class_weights(data.pixels)
     if arguments.minutes is not None:
         probe = Trainer(replace(settings, steps=1), words, weights, autocast)
         steps = int(state["settings"]["steps"]) if state else steps_within(arguments.minutes, probe, data)
@@ -156,7 +155,7 @@ def run(arguments: argparse.Namespace) -> ModelCard:
     elif arguments.init:
         trainer.start_from(arguments.init)
     train(trainer, data, validation, checkpoint)
-    source: dict[str, Any] = {"views": len(data.views()), "validation_views": len(validation)}
+    source: dict[str, Any] = {"views": len(data.views), "validation_views": len(validation)}
     if arguments.init:
         source["started_from"] = file_digest(arguments.init)
     return finish(trainer, validation, source, arguments.out)

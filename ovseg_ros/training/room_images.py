@@ -43,6 +43,10 @@ class View:
         truth = torch.from_numpy(_decode(self.truth)).long()
         return torch.from_numpy(rgb).permute(2, 0, 1), truth[..., 1] + 256 * truth[..., 2], truth[..., 0]
 
+    def label_pixels(self, classes: int) -> torch.Tensor:
+        """(classes + 1,) int64, how many pixels bear each label id; the colour image stays encoded."""
+        return torch.from_numpy(np.bincount(_decode(self.truth)[..., 0].ravel(), minlength=classes + 1))
+
 
 def _decode(data: bytes) -> NDArray[np.uint8]:
     image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
@@ -51,37 +55,24 @@ def _decode(data: bytes) -> NDArray[np.uint8]:
     return image.astype(np.uint8, copy=False)
 
 
-class RoomImages:
-    """All views in a folder, kept encoded in memory; `rescan` picks up those rendered since.
-
-    Args:
-        folder: written by this module.
+def read_views(folder: Path) -> list[View]:
+    """The complete views in a folder written by this module, by rising seed.
 
     Raises:
         OvsegError: if no view is in it.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._views: dict[str, View] = {}
-        self.rescan()
-        if not self._views:
-            raise OvsegError(
-                f"{folder} holds no rendered views: run python -m ovseg_ros.training.room_images {folder} first"
-            )
-
-    def rescan(self) -> None:
-        """Read the views that were not there before."""
-        for path in sorted(self._folder.glob("*.jpg")):
-            truth = path.with_suffix(".png")
-            if path.stem not in self._views and truth.exists():
-                view = View(path.read_bytes(), truth.read_bytes())
-                if view.rgb.endswith(JPEG_END):
-                    self._views[path.stem] = view
-
-    def views(self) -> list[View]:
-        """By rising seed."""
-        return [self._views[name] for name in sorted(self._views)]
+    views = []
+    for path in sorted(folder.glob("*.jpg")):
+        truth = path.with_suffix(".png")
+        if truth.exists():
+            view = View(path.read_bytes(), truth.read_bytes())
+            if view.rgb.endswith(JPEG_END):
+                views.append(view)
+    if not views:
+        raise OvsegError(
+            f"{folder} holds no rendered views: run python -m ovseg_ros.training.room_images {folder} first"
+        )
+    return views
 
 
 def write_view(path: Path, rgb: NDArray[np.uint8], labels: NDArray[np.int32], instances: NDArray[np.int32]) -> None:

@@ -22,7 +22,7 @@ from ovseg_ros.segmentation.openseg.text import TextTable
 from ovseg_ros.segmentation.openseg.weights_file import load_weights
 from ovseg_ros.simulation import CLASSES
 from ovseg_ros.training.losses import IGNORED
-from ovseg_ros.training.room_images import RoomImages, View
+from ovseg_ros.training.room_images import View, read_views
 
 VALIDATION_BATCH = 8
 REGION_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -112,7 +112,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         model, card = load_weights(arguments.weights)
-        views = RoomImages(arguments.views).views()
+        views = read_views(arguments.views)
     except OvsegError as error:
         raise SystemExit(str(error)) from error
     texts = validation_texts(TextTable.packaged())
