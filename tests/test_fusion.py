@@ -52,7 +52,7 @@ def test_equals_plain_sums(seed, image, grid, voxel_size, min_depth, distance):
 def test_grid_as_large_as_the_image_takes_each_pixel_as_it_is():
     frame = random_frame(np.random.default_rng(1), 12, 16)
     operator = operator_of(frame, (12, 16), MappingConfig())
-    assert operator.matrix.values().sum() == len(operator.pixels) == len(operator.matrix.values())
+    assert operator.matrix.values().sum() == operator.counts.sum() == len(operator.matrix.values())
     assert_equals_plain_sums(frame, torch.arange(192.0).reshape(1, 12, 16), MappingConfig())
 
 
@@ -64,7 +64,7 @@ def test_one_cell_gives_every_voxel_its_count():
 def test_frame_without_depth_has_no_voxels():
     depth = torch.tensor([[float("nan"), float("inf")], [0.0, -float("inf")]])
     operator = build_fusion_operator(depth, camera(2, 2), torch.eye(4).double(), (3, 2), MappingConfig())
-    assert len(operator.keys) == len(operator.pixels) == 0
+    assert len(operator.keys) == len(operator.runs.rows) == 0
     assert operator.sum_features(torch.ones(7, 3, 2)).shape == (0, 7)
     assert operator.sum_colours(torch.zeros(2, 2, 3, dtype=torch.uint8)).shape == (0, 3)
 
@@ -73,7 +73,12 @@ def test_depth_limits_are_inclusive():
     config = MappingConfig(voxel_size=0.1, min_depth=0.5, max_depth=2.0)
     depth = torch.tensor([[0.49, 0.5, 2.0, 2.01]])
     operator = build_fusion_operator(depth, camera(1, 4), torch.eye(4).double(), (1, 1), config)
-    assert operator.pixels.tolist() == [1, 2]
+    covered = [
+        (int(v), u)
+        for v, a, b in zip(operator.runs.v, operator.runs.first, operator.runs.end, strict=True)
+        for u in range(a, b)
+    ]
+    assert covered == [(0, 1), (0, 2)]
 
 
 def test_points_beyond_the_key_range_are_left_out():
@@ -81,6 +86,26 @@ def test_points_beyond_the_key_range_are_left_out():
     pose[0, 3] = 1e7
     operator = build_fusion_operator(torch.ones(4, 4), camera(4, 4), pose, (2, 2), MappingConfig())
     assert len(operator.keys) == 0
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 2**32), block=st.integers(2, 5), distance=st.sampled_from([0.0, 1000.0]))
+def test_coarse_features_are_the_sums_over_blocks_of_voxels(seed, block, distance):
+    rng = np.random.default_rng(seed)
+    frame = random_frame(rng, distance=distance)
+    features = torch.from_numpy(rng.normal(size=(3, 4, 5)).astype(np.float32))
+    fine = operator_of(frame, (4, 5), MappingConfig(voxel_size=0.1))
+    coarse = operator_of(frame, (4, 5), MappingConfig(voxel_size=0.1, feature_voxel_size=0.1 * block))
+    assert torch.equal(coarse.keys, fine.keys) and torch.equal(coarse.counts, fine.counts)
+    sums: dict[tuple[int, ...], list[np.ndarray]] = {}
+    voxels = zip(unpack_keys(fine.keys).tolist(), fine.counts, fine.sum_features(features), strict=True)
+    for index, count, feature in voxels:
+        sums.setdefault(tuple(i // block for i in index), []).append(np.append(feature, count))
+    blocks = [tuple(index) for index in unpack_keys(coarse.feature_keys).tolist()]
+    assert blocks == sorted(sums)
+    expected = np.stack([np.sum(sums[index], axis=0) for index in blocks])
+    np.testing.assert_array_equal(coarse.feature_counts, expected[:, 3])
+    np.testing.assert_allclose(coarse.sum_features(features), expected[:, :3], rtol=1e-4, atol=1e-4)
 
 
 def test_operator_depends_on_geometry_only():

@@ -9,11 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mapping_scenes import SPACE, plain_sums, random_frame, random_map, random_segmentation
+from mapping_scenes import SPACE, camera, plain_sums, random_frame, random_map, random_segmentation
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import pack_keys, unpack_keys, voxel_indices
 from ovseg_ros.mapping import FusionOperator, MappingConfig, SemanticMap
+from ovseg_ros.mapping.online_compression import FIT_FRAMES
 from ovseg_ros.mapping.voxel_hash import EMPTY, VoxelHash
 from ovseg_ros.types import Intrinsics, InvalidFrameError, RgbdFrame, Segmentation
 from ovseg_ros.vocabulary import Vocabulary
@@ -82,9 +83,112 @@ def test_means_over_frames_equal_the_mean_over_all_pixels():
 def test_half_precision_features_stay_near_the_float32_ones():
     exact = random_map(config=MappingConfig(voxel_size=0.2))
     half = random_map(config=MappingConfig(voxel_size=0.2, feature_dtype="float16"))
-    assert half.features.dtype == torch.float16
+    assert next(half.feature_chunks()).dtype == torch.float16
     assert torch.equal(exact.keys, half.keys)
-    torch.testing.assert_close(half.features.float(), exact.features, rtol=2e-3, atol=2e-3)
+    torch.testing.assert_close(half.features, exact.features, rtol=1e-5, atol=1e-5)
+
+
+def test_a_thousand_updates_in_half_precision_stay_at_the_mean():
+    rng = np.random.default_rng(3)
+    frame = RgbdFrame(torch.zeros(2, 2, 3, dtype=torch.uint8), torch.ones(2, 2), camera(2, 2), torch.eye(4).double(), 0)
+    semantic_map = SemanticMap(MappingConfig(voxel_size=10.0, feature_dtype="float16"))
+    samples = np.linspace(0.5, 1.0, 1000)[:, None] + 0.1 * rng.normal(size=(1000, 8))
+    for sample in torch.from_numpy(samples).float():
+        semantic_map.integrate(frame, Segmentation(sample[:, None, None], SPACE))
+    assert semantic_map.voxel_count == 1
+    assert np.abs(semantic_map.features[0].numpy() - samples.mean(axis=0)).max() <= 1e-3
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_coarse_features_are_means_over_their_voxels(dtype):
+    fine = random_map(config=MappingConfig(voxel_size=0.1))
+    config = MappingConfig(voxel_size=0.1, feature_voxel_size=0.4, feature_dtype=dtype)
+    coarse = random_map(config=config)
+    assert torch.equal(coarse.keys, fine.keys) and torch.equal(coarse.weights, fine.weights)
+    assert coarse.feature_voxel_count < fine.feature_voxel_count / 2 and coarse.column_bytes < fine.column_bytes
+    assert sum(map(len, coarse.feature_chunks())) == coarse.feature_voxel_count
+    blocks = torch.div(unpack_keys(fine.keys), 4, rounding_mode="floor")
+    _, block = torch.unique(blocks, dim=0, return_inverse=True)
+    sums = torch.zeros(int(block.max()) + 1, 4).index_add_(0, block, fine.features * fine.weights[:, None])
+    weights = torch.zeros(len(sums)).index_add_(0, block, fine.weights)
+    expected = (sums / weights[:, None])[block]
+    torch.testing.assert_close(coarse.features, expected, rtol=1e-3, atol=1e-4)
+    assert coarse.feature_rows.max() == coarse.feature_voxel_count - 1
+
+
+def test_removed_voxels_are_gone_and_come_back_as_new():
+    semantic_map = random_map()
+    rng = np.random.default_rng(0)
+    first = random_frame(rng)
+    keys, features = semantic_map.keys.clone(), semantic_map.features.clone()
+    gone = keys[::3]
+    revision = semantic_map.revision
+    assert semantic_map.remove(gone) == len(gone) and semantic_map.remove(gone) == 0
+    assert semantic_map.revision == revision + 1
+    left = dict(zip(semantic_map.keys.tolist(), semantic_map.features, strict=True))
+    assert set(left) == set(keys.tolist()) - set(gone.tolist())
+    for key, feature in zip(keys.tolist(), features, strict=True):
+        assert key not in left or torch.equal(left[key], feature)
+    semantic_map.integrate(first, random_segmentation(rng))
+    alone = random_map(frames=1)
+    back = torch.isin(alone.keys, gone)
+    weights = dict(zip(semantic_map.keys.tolist(), semantic_map.weights.tolist(), strict=True))
+    assert back.any()
+    assert [weights[key] for key in alone.keys[back].tolist()] == alone.weights[back].tolist()
+
+
+def test_coarse_features_go_with_their_last_voxel():
+    semantic_map = random_map(config=MappingConfig(voxel_size=0.1, feature_voxel_size=0.3))
+    keys = semantic_map.keys.clone()
+    semantic_map.remove(keys[1:])
+    assert semantic_map.voxel_count == semantic_map.feature_voxel_count == 1
+    assert torch.equal(semantic_map.feature_rows, torch.zeros(1, dtype=torch.int64))
+    semantic_map.remove(keys)
+    assert semantic_map.voxel_count == semantic_map.feature_voxel_count == 0
+
+
+def test_compression_keeps_what_its_axes_can_hold():
+    """Features that vary along two axes only survive two components; so does mapping on after the codec is there."""
+    rng = np.random.default_rng(5)
+    mean, axes = rng.normal(size=16) * 3, rng.normal(size=(2, 16))
+    exact = SemanticMap(MappingConfig(voxel_size=0.1))
+    small = SemanticMap(MappingConfig(voxel_size=0.1, feature_components=2))
+    for count in range(FIT_FRAMES + 3):
+        assert (small.codec is None) == (count < FIT_FRAMES)
+        features = np.tensordot(rng.normal(size=(3, 5, 2)), axes, axes=1) + mean
+        segmentation = Segmentation(torch.from_numpy(features.transpose(2, 0, 1).astype(np.float32)), SPACE)
+        frame = random_frame(rng, distance=0.5)
+        for semantic_map in (exact, small):
+            semantic_map.integrate(frame, segmentation)
+    assert small.channels == exact.channels == 16
+    assert {chunk.shape[1] for chunk in small.feature_chunks()} == {2}
+    assert small.column_bytes == exact.column_bytes - small.voxel_count * 14 * 4
+    assert torch.equal(small.keys, exact.keys) and torch.equal(small.weights, exact.weights)
+    torch.testing.assert_close(small.features, exact.features, rtol=1e-3, atol=1e-3)
+    small.clear()
+    assert small.codec is None
+
+
+def test_compression_to_more_numbers_than_there_are_is_refused():
+    semantic_map = SemanticMap(MappingConfig(feature_components=4))
+    rng = np.random.default_rng(0)
+    with pytest.raises(OvsegError, match="feature_components is 4, the features have 4"):
+        semantic_map.integrate(random_frame(rng), random_segmentation(rng))
+    assert semantic_map.voxel_count == semantic_map.revision == 0
+
+
+def test_a_weight_limit_lets_old_views_fade():
+    frame = RgbdFrame(torch.zeros(4, 4, 3, dtype=torch.uint8), torch.ones(4, 4), camera(4, 4), torch.eye(4).double(), 0)
+    means = {}
+    for limit in (0.0, 32.0):
+        semantic_map = SemanticMap(MappingConfig(voxel_size=10.0, max_weight=limit))
+        for value in [0.0] * 20 + [1.0] * 5:
+            semantic_map.integrate(frame, Segmentation(torch.full((1, 1, 1), value), SPACE))
+        means[limit] = float(semantic_map.features)
+        assert float(semantic_map.weights) == (limit or 25 * 16)
+    assert means[0.0] == pytest.approx(5 / 25)
+    # Each frame of 16 pixels against at most 32 from before: a third is forgotten each time.
+    assert means[32.0] == pytest.approx(1 - (2 / 3) ** 5)
 
 
 def test_properties():
@@ -198,7 +302,7 @@ def test_refused_first_frame_fixes_nothing():
 
 @pytest.mark.parametrize(
     ("owner", "step"),
-    [(FusionOperator, "sum_features"), (FusionOperator, "sum_colours"), (VoxelHash, "lookup"), (VoxelHash, "insert")],
+    [(FusionOperator, "sum_features"), (FusionOperator, "sum_colours"), (VoxelHash, "lookup"), (VoxelHash, "reserve")],
 )
 def test_a_failure_inside_leaves_the_map_as_it_was(monkeypatch, owner, step):
     semantic_map = random_map()
@@ -233,6 +337,12 @@ def test_a_failure_inside_leaves_the_map_as_it_was(monkeypatch, owner, step):
         ({"min_depth": 2.0, "max_depth": 2.0}, "min_depth < max_depth"),
         ({"max_depth": float("inf")}, "finite"),
         ({"feature_dtype": "bfloat16"}, "float32, float16, got 'bfloat16'"),
+        ({"feature_voxel_size": 0.12}, r"1 to 16 times voxel_size, 0\.05 m, got 0\.12: 0\.1 keeps one"),
+        ({"feature_voxel_size": 0.85}, "1 to 16 times"),
+        ({"feature_voxel_size": -0.1}, "1 to 16 times"),
+        ({"feature_components": -1}, "at least 1, or 0 for no compression, got -1"),
+        ({"max_weight": 0.5}, "at least 1 pixel, or 0 for no limit, got 0.5"),
+        ({"max_weight": float("nan")}, "got nan"),
     ],
 )
 def test_config_names_value_and_limit(values, message):

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping import MappingConfig, SemanticMap
+from ovseg_ros.mapping.online_compression import FIT_FRAMES
 from ovseg_ros.mapping.storage import load, save
 from ovseg_ros.vocabulary import Vocabulary
 
@@ -27,6 +28,7 @@ def assert_same_map(ours: SemanticMap, theirs: SemanticMap) -> None:
     for name, column in theirs.columns.items():
         assert torch.equal(ours.columns[name], column), name
         assert ours.columns[name].dtype == column.dtype, name
+    assert torch.equal(ours.features, theirs.features)
     for name in ("config", "space", "vocabulary", "revision", "frame_id", "voxel_count"):
         assert getattr(ours, name) == getattr(theirs, name), name
 
@@ -42,15 +44,27 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path / "room.ovmap"
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_round_trip_is_exact_and_mapping_goes_on_as_if_nothing_happened(tmp_path, dtype):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"feature_dtype": "float32"},
+        {"feature_dtype": "float16"},
+        {"feature_voxel_size": 0.21, "feature_dtype": "float16"},
+        {"feature_components": 2, "max_weight": 50.0},
+        {"feature_components": 3, "feature_voxel_size": 0.14, "feature_dtype": "float16"},
+    ],
+    ids=lambda options: "-".join(map(str, options.values())),
+)
+def test_round_trip_is_exact_and_mapping_goes_on_as_if_nothing_happened(tmp_path, options):
     rng = np.random.default_rng(4)
     original = SemanticMap(
-        MappingConfig(voxel_size=0.07, min_depth=0.2, max_depth=4.5, feature_dtype=dtype),
+        MappingConfig(voxel_size=0.07, min_depth=0.2, max_depth=4.5, **options),
         vocabulary=Vocabulary.from_names(["sofa", "café table"], synonyms={"sofa": ["couch"]}),
         frame_id="odom",
     )
-    original.integrate(random_frame(rng), random_segmentation(rng))
+    for _ in range(FIT_FRAMES):
+        original.integrate(random_frame(rng), random_segmentation(rng))
+    assert (original.codec is None) == ("feature_components" not in options)
     save(original, tmp_path / "a.ovmap")
     loaded = load(tmp_path / "a.ovmap")
     assert_same_map(loaded, original)
@@ -76,7 +90,7 @@ def test_header_says_what_the_numbers_mean(saved):
         "space": SPACE,
         "revision": "3",
     }
-    assert json.loads(header["counts"]) == {"voxels": voxels, "channels": 4}
+    assert json.loads(header["counts"]) == {"voxels": voxels, "feature_voxels": voxels, "channels": 4}
 
 
 def test_saving_again_replaces_the_file_and_leaves_nothing_else(saved):
@@ -170,8 +184,8 @@ def test_missing_header_field_is_refused(saved, field):
         ("revision", "-1"),
         ("revision", "many"),
         ("format_version", "one"),
-        ("counts", '{"voxels": 1, "channels": 4}'),
-        ("counts", '{"voxels": Infinity, "channels": 4}'),
+        ("counts", '{"voxels": 1, "feature_voxels": 1, "channels": 4}'),
+        ("counts", '{"voxels": Infinity, "feature_voxels": 1, "channels": 4}'),
         ("counts", "[1, 4]"),
         ("config", '{"voxel_size": "small"}'),
         ("config", '{"voxel_size": -1}'),
@@ -219,6 +233,27 @@ def test_bad_columns_are_refused(saved, name, change, message):
     save_file(columns if changed is None else columns | {name: changed}, saved, header)
     with pytest.raises(OvsegError, match=message):
         load(saved)
+
+
+def test_bad_parts_of_other_layers_are_refused(tmp_path):
+    config = MappingConfig(voxel_size=0.1, feature_voxel_size=0.2, feature_components=2)
+    save(random_map(frames=FIT_FRAMES, config=config), tmp_path / "a.ovmap")
+    columns, header = parts(tmp_path / "a.ovmap")
+    keys = columns["feature_keys"]
+    cases = [
+        ({"feature_keys": with_value(keys, keys[6])}, "the same voxel twice.*voxels without a feature"),
+        ({"feature_weights": with_value(columns["feature_weights"], -1.0)}, "weights"),
+        ({"codec_mean": with_value(columns["codec_mean"][[0] * 8], 1.0)}, "codec"),
+        ({"codec_mean": columns["codec_mean"] * float("nan")}, "codec.*finite"),
+        ({"codec_basis": columns["codec_basis"][:, :1].clone()}, "size of the codec"),
+    ]
+    for change, message in cases:
+        save_file(columns | change, tmp_path / "bad.ovmap", header)
+        with pytest.raises(OvsegError, match=message):
+            load(tmp_path / "bad.ovmap")
+    save_file({name: columns[name] for name in columns if name != "codec_basis"}, tmp_path / "bad.ovmap", header)
+    with pytest.raises(OvsegError, match="codec"):
+        load(tmp_path / "bad.ovmap")
 
 
 SAVER = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ovseg_ros.mapping.config import MappingConfig
 from ovseg_ros.mapping.fusion import FusionOperator, build_fusion_operator
+from ovseg_ros.mapping.merging import merge
 from ovseg_ros.mapping.semantic_map import SemanticMap
 
-__all__ = ["FusionOperator", "MappingConfig", "SemanticMap", "build_fusion_operator"]
+__all__ = ["FusionOperator", "MappingConfig", "SemanticMap", "build_fusion_operator", "merge"]

@@ -1,55 +1,94 @@
-"""The voxels of a map as a structure of arrays: one preallocated tensor per attribute, grown in steps."""
+"""Rows of a table as a structure of arrays, in blocks: growing adds a block and copies nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 
-GROWTH = 1.5
-MIN_ROWS = 4096
+BLOCK_BYTES = 1 << 26
+"""Of one block over all columns, at most. On a CPU, memory of rows that were never written is not used."""
+
+MIN_BLOCK_ROWS = 1024
 
 
-class VoxelColumns:
-    """Tensors with one row per voxel that grow together.
+@dataclass(frozen=True)
+class Column:
+    """What one row holds in a column: a tensor of this shape and type."""
 
-    Columns: ``keys`` (N,) int64, ``weights`` (N,) float32, ``colours`` (N, 3) float32,
-    ``features`` (N, C) float32 or float16, ``last_seen`` (N,) int64.
-    """
+    dtype: torch.dtype
+    shape: tuple[int, ...] = ()
 
-    def __init__(self, channels: int, feature_dtype: torch.dtype, device: torch.device) -> None:
+    @property
+    def bytes(self) -> int:
+        """Of one row."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+class BlockColumns:
+    """Columns of equal length N, each a list of blocks of as many rows; row ``i`` is in block ``i // block rows``."""
+
+    def __init__(self, columns: Mapping[str, Column], device: torch.device) -> None:
         self.count = 0
-        self._storage = {
-            "keys": torch.zeros(0, dtype=torch.int64, device=device),
-            "weights": torch.zeros(0, dtype=torch.float32, device=device),
-            "colours": torch.zeros(0, 3, dtype=torch.float32, device=device),
-            "features": torch.zeros(0, channels, dtype=feature_dtype, device=device),
-            "last_seen": torch.zeros(0, dtype=torch.int64, device=device),
-        }
+        self.schema = dict(columns)
+        self._device = device
+        self.row_bytes = sum(column.bytes for column in columns.values())
+        self._shift = max(MIN_BLOCK_ROWS, BLOCK_BYTES // self.row_bytes).bit_length() - 1
+        self._blocks: list[dict[str, torch.Tensor]] = []
 
-    def __getitem__(self, name: str) -> torch.Tensor:
-        """The (N, ...) column, a view."""
-        return self._storage[name][: self.count]
+    def column(self, name: str) -> torch.Tensor:
+        """The whole (N, ...) column: a view while it is in one block, else a copy."""
+        parts = [part for (part,) in self.chunks(name)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def views(self) -> dict[str, torch.Tensor]:
-        """All columns, as views."""
-        return {name: self[name] for name in self._storage}
+    def chunks(self, *names: str) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Views of the columns ``names``, block by block in the order of the rows; at least one, maybe of no rows."""
+        rows = 1 << self._shift
+        for start in range(0, max(self.count, 1), rows):
+            if start >> self._shift < len(self._blocks):
+                block = self._blocks[start >> self._shift]
+                yield tuple(block[name][: max(self.count - start, 0)] for name in names)
+            else:
+                yield tuple(self._empty(name, 0) for name in names)
 
     def reserve(self, rows: int) -> None:
-        """Make room for ``rows`` voxels; rows beyond `count` hold finite values."""
-        for name, old in self._storage.items():
-            if rows > len(old):
-                capacity = max(rows, int(GROWTH * len(old)), MIN_ROWS)
-                grown = torch.zeros(capacity, *old.shape[1:], dtype=old.dtype, device=old.device)
-                grown[: self.count] = old[: self.count]
-                self._storage[name] = grown
+        """Make room for ``rows`` rows; those not written yet hold zeros or what was there before."""
+        while len(self._blocks) << self._shift < rows:
+            self._blocks.append({name: self._empty(name, 1 << self._shift) for name in self.schema})
 
-    def read(self, name: str, slots: torch.Tensor) -> torch.Tensor:
-        """(n,) slots within the reserved rows -> (n, ...) copies of a column's rows."""
-        return self._storage[name][slots]
+    def read(self, name: str, rows: torch.Tensor) -> torch.Tensor:
+        """(n,) reserved rows -> (n, ...) copies of what the column holds there."""
+        if len(self._blocks) == 1:
+            return self._blocks[0][name][rows]
+        result = self._empty(name, len(rows))
+        for block, local, positions in self._by_block(rows):
+            result[positions] = block[name][local]
+        return result
 
-    def write(self, slots: torch.Tensor, rows: Mapping[str, torch.Tensor]) -> None:
-        """Write (n, ...) rows to (n,) distinct slots within the reserved rows, column by column."""
-        for name, values in rows.items():
-            column = self._storage[name]
-            column[slots] = values.to(column.dtype)
+    def write(self, rows: torch.Tensor, values: Mapping[str, torch.Tensor]) -> None:
+        """Write (n, ...) values to (n,) distinct reserved rows, column by column."""
+        for block, local, positions in self._by_block(rows):
+            for name, column in values.items():
+                block[name][local] = column[positions].to(block[name].dtype)
+
+    def move(self, sources: torch.Tensor, targets: torch.Tensor) -> None:
+        """Copy whole rows from (n,) rows to as many others."""
+        self.write(targets, {name: self.read(name, sources) for name in self.schema})
+
+    def _empty(self, name: str, rows: int) -> torch.Tensor:
+        column = self.schema[name]
+        return torch.zeros(rows, *column.shape, dtype=column.dtype, device=self._device)
+
+    def _by_block(
+        self, rows: torch.Tensor
+    ) -> Iterator[tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor | slice]]:
+        """The blocks that (n,) rows lie in, with the rows' places in the block and their positions among the n."""
+        if len(self._blocks) == 1:
+            yield self._blocks[0], rows, slice(None)
+            return
+        numbers = rows >> self._shift
+        for number in torch.unique(numbers).tolist():
+            positions = (numbers == number).nonzero().squeeze(1)
+            yield self._blocks[number], rows[positions] & ((1 << self._shift) - 1), positions

@@ -12,6 +12,8 @@ from ovseg_ros.errors import OvsegError
 FEATURE_DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "float16": torch.float16}
 MIN_VOXEL_SIZE = 0.001
 MAX_VOXEL_SIZE = 10.0
+MAX_FEATURE_BLOCK = 16
+RATIO_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,13 @@ class MappingConfig:
         voxel_size: edge length of a voxel in metres.
         min_depth: nearer readings are left out, metres along the optical axis.
         max_depth: farther readings are left out, metres along the optical axis.
-        feature_dtype: "float32" or "float16": how mean features are stored; sums are always float32.
+        feature_dtype: "float32" or "float16" (with 8 bits of remainder, see half.py): how mean features are
+            stored; sums are always float32.
+        feature_voxel_size: edge length in metres of the voxels that share one feature, a multiple of ``voxel_size``
+            up to 16 of them; 0 keeps a feature for every voxel.
+        feature_components: numbers that each feature is compressed to by a principal component analysis of the first
+            frames, fewer than the features have; 0 keeps features as they are.
+        max_weight: pixels that a voxel's means count for at most: smaller lets old views fade; 0 is no limit.
 
     Raises:
         OvsegError: naming the value, the limit and the fix.
@@ -32,6 +40,9 @@ class MappingConfig:
     min_depth: float = 0.1
     max_depth: float = 5.0
     feature_dtype: str = "float32"
+    feature_voxel_size: float = 0.0
+    feature_components: int = 0
+    max_weight: float = 0.0
 
     def __post_init__(self) -> None:
         if not MIN_VOXEL_SIZE <= self.voxel_size <= MAX_VOXEL_SIZE:
@@ -48,6 +59,30 @@ class MappingConfig:
                 f"feature_dtype must be one of {', '.join(FEATURE_DTYPES)}, got {self.feature_dtype!r}: "
                 "float16 halves the memory of the features"
             )
+
+        ratio = self.feature_voxel_size / self.voxel_size
+        if self.feature_voxel_size and not (
+            abs(ratio - round(ratio)) < RATIO_TOLERANCE and 1 <= round(ratio) <= MAX_FEATURE_BLOCK
+        ):
+            raise OvsegError(
+                f"feature_voxel_size must be 1 to {MAX_FEATURE_BLOCK} times voxel_size, {self.voxel_size} m, got "
+                f"{self.feature_voxel_size}: {2 * self.voxel_size:g} keeps one feature for 8 voxels, 0 one for each"
+            )
+        if self.feature_components < 0:
+            raise OvsegError(
+                f"feature_components must be at least 1, or 0 for no compression, got {self.feature_components}: "
+                "a quarter of the feature's numbers loses little"
+            )
+        if not (self.max_weight == 0 or 1 <= self.max_weight < math.inf):
+            raise OvsegError(
+                f"max_weight must be at least 1 pixel, or 0 for no limit, got {self.max_weight}: "
+                "1000 lets a view fade after some tens of frames"
+            )
+
+    @property
+    def feature_block(self) -> int:
+        """Voxels along one edge that share a feature."""
+        return max(1, round(self.feature_voxel_size / self.voxel_size))
 
     @property
     def torch_feature_dtype(self) -> torch.dtype:

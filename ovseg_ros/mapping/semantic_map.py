@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import unpack_keys, voxel_centres
-from ovseg_ros.mapping.columns import VoxelColumns
+from ovseg_ros.mapping.compression import FeatureCodec
 from ovseg_ros.mapping.config import MappingConfig
-from ovseg_ros.mapping.fusion import FusionOperator, build_fusion_operator
-from ovseg_ros.mapping.voxel_hash import VoxelHash
+from ovseg_ros.mapping.fusion import build_fusion_operator
+from ovseg_ros.mapping.online_compression import OnlineCompression
+from ovseg_ros.mapping.tables import MapTables, VoxelSums
 from ovseg_ros.types import InvalidFrameError, RgbdFrame, Segmentation
 from ovseg_ros.vocabulary import Vocabulary
 
@@ -20,7 +21,7 @@ class SemanticMap:
     """Voxels that hold the mean feature and colour of every pixel that ever fell into them.
 
     The work of `integrate` depends on the frame, not on the size of the map. Properties that are
-    tensors are views of the map's own memory: read them, don't write them, and don't keep them
+    tensors may be views of the map's own memory: read them, don't write them, and don't keep them
     across an `integrate`.
 
     Example:
@@ -53,8 +54,37 @@ class SemanticMap:
         self.device = torch.device(device)
         self._space = space
         self._revision = 0
-        self._columns = self._empty_columns(0)
-        self._hash = VoxelHash(self.device)
+        self._tables = self._empty_tables(0)
+        self._compression = OnlineCompression(self.config.feature_components)
+
+    @classmethod
+    def from_tables(
+        cls,
+        tables: MapTables,
+        *,
+        config: MappingConfig,
+        space: str | None,
+        vocabulary: Vocabulary,
+        revision: int,
+        frame_id: str = "map",
+        codec: FeatureCodec | None = None,
+    ) -> SemanticMap:
+        """Make a map of tables that are filled already, on their device.
+
+        Args:
+            tables: of features in ``space``, or of their codes under ``codec``.
+            config: what they were filled with.
+            space: id of the feature space.
+            vocabulary: concepts that answers are calibrated against.
+            revision: frames that are in it.
+            frame_id: name of the world frame.
+            codec: what compressed the features; None if nothing did.
+        """
+        restored = cls(config, space=space, vocabulary=vocabulary, device=tables.voxels.device, frame_id=frame_id)
+        restored._tables = tables
+        restored._revision = revision
+        restored._compression = OnlineCompression(config.feature_components, codec)
+        return restored
 
     @classmethod
     def from_columns(
@@ -67,18 +97,21 @@ class SemanticMap:
         revision: int,
         device: torch.device | str = "cpu",
         frame_id: str = "map",
+        codec: FeatureCodec | None = None,
     ) -> SemanticMap:
         """Rebuild a map from what `columns` returned; the tensors are copied, keys must be distinct."""
-        restored = cls(config, space=space, vocabulary=vocabulary, device=device, frame_id=frame_id)
-        count = len(columns["keys"])
-        slots = torch.arange(count, device=restored.device)
-        restored._columns = restored._empty_columns(columns["features"].shape[1])
-        restored._columns.reserve(count)
-        restored._columns.write(slots, {name: column.to(restored.device) for name, column in columns.items()})
-        restored._columns.count = count
-        restored._hash.insert(restored.keys, slots)
-        restored._revision = revision
-        return restored
+        tables = MapTables(config, columns["features"].shape[1], torch.device(device))
+        tables.load({name: column.to(device) for name, column in columns.items()})
+        codec = codec and codec.to(device)
+        return cls.from_tables(
+            tables,
+            config=config,
+            space=space,
+            vocabulary=vocabulary,
+            revision=revision,
+            frame_id=frame_id,
+            codec=codec,
+        )
 
     def integrate(self, frame: RgbdFrame, segmentation: Segmentation) -> None:
         """Fuse one frame: the mean over all pixels so far, per voxel, of features and colour.
@@ -93,7 +126,7 @@ class SemanticMap:
             OvsegError: the features are of another space than the map's. The map is as it was.
         """
         features = self._checked_features(segmentation)
-        channels, *grid = features.shape
+        _, *grid = features.shape
         operator = build_fusion_operator(
             frame.depth.to(self.device), frame.intrinsics, frame.pose.to(self.device), (grid[0], grid[1]), self.config
         )
@@ -103,29 +136,33 @@ class SemanticMap:
                 f"the frame has no depth reading between {self.config.min_depth} and {self.config.max_depth} m: "
                 "check the depth topic, its unit and mapping.max_depth",
             )
-        feature_sums = operator.sum_features(features)
-        colour_sums = operator.sum_colours(frame.rgb.to(self.device))
-
-        columns = self._columns if self._columns.count else self._empty_columns(channels)
-        found = self._hash.lookup(operator.keys)
-        known = found >= 0
-        slots = torch.where(known, found, columns.count + torch.cumsum(~known, dim=0) - 1)
-        new = len(slots) - int(known.sum())
-        columns.reserve(columns.count + new)
-        rows = _merged_rows(columns, slots, known, operator, feature_sums, colour_sums, frame.stamp_ns)
-
-        # Everything that can fail has been done: from here on the map changes.
-        self._hash.insert(operator.keys[~known], slots[~known])
-        columns.write(slots, rows)
-        columns.count += new
-        self._columns = columns
+        codes = self._compression.encode(features)
+        sums = VoxelSums(
+            keys=operator.keys,
+            counts=operator.counts,
+            colours=operator.sum_colours(frame.rgb.to(self.device)),
+            stamps=torch.full_like(operator.keys, frame.stamp_ns),
+            feature_keys=operator.feature_keys,
+            feature_counts=operator.feature_counts,
+            features=operator.sum_features(codes),
+        )
+        tables = self._tables if self.voxel_count else self._empty_tables(len(codes))
+        tables.add(sums)
+        self._tables = tables
         self._space = segmentation.space
         self._revision += 1
+        self._tables = self._compression.learn(features, self._tables)
+
+    def remove(self, keys: torch.Tensor) -> int:
+        """Forget the voxels with these (n,) distinct packed keys, those that are there; returns how many were."""
+        removed = self._tables.remove(keys.to(self.device))
+        self._revision += bool(removed)
+        return removed
 
     def clear(self) -> None:
         """Forget all voxels. The revision grows, so that nothing computed before is taken for current."""
-        self._columns = self._empty_columns(0)
-        self._hash = VoxelHash(self.device)
+        self._tables = self._empty_tables(0)
+        self._compression = OnlineCompression(self.config.feature_components)
         self._revision += 1
 
     @property
@@ -141,12 +178,17 @@ class SemanticMap:
     @property
     def voxel_count(self) -> int:
         """Voxels in the map, N below."""
-        return self._columns.count
+        return len(self._tables.voxels)
+
+    @property
+    def feature_voxel_count(self) -> int:
+        """Voxels that hold a feature, M below: those of the map, or fewer and larger ones."""
+        return len(self._tables.features)
 
     @property
     def keys(self) -> torch.Tensor:
         """(N,) int64 packed voxel indices, in the order in which voxels were first seen."""
-        return self._columns["keys"]
+        return self._tables.voxels.column("keys")
 
     @property
     def centres(self) -> torch.Tensor:
@@ -156,30 +198,68 @@ class SemanticMap:
     @property
     def weights(self) -> torch.Tensor:
         """(N,) float32 pixels that each voxel's means are taken over."""
-        return self._columns["weights"]
+        return self._tables.voxels.column("weights")
 
     @property
     def colours(self) -> torch.Tensor:
         """(N, 3) uint8 mean red, green, blue."""
-        return self._columns["colours"].round().to(torch.uint8)
+        return self._tables.voxels.column("colours").round().to(torch.uint8)
+
+    @property
+    def channels(self) -> int:
+        """Numbers per feature in the feature space, C below."""
+        return self.codec.channels if self.codec else self._tables.channels
+
+    @property
+    def codec(self) -> FeatureCodec | None:
+        """What features are compressed by; None if they aren't, or not yet."""
+        return self._compression.codec
 
     @property
     def features(self) -> torch.Tensor:
-        """(N, C) mean features in the configured precision."""
-        return self._columns["features"]
+        """(N, C) float32 mean features of the voxels, a copy unless they are stored like that.
+
+        To go through a large map, use `feature_chunks` and `feature_rows`.
+        """
+        chunks = list(self._tables.exact_feature_chunks())
+        features = chunks[0] if len(chunks) == 1 else torch.cat(chunks)
+        features = self.codec.decode(features) if self.codec else features
+        return features[self.feature_rows] if self.config.feature_block > 1 else features
+
+    def feature_chunks(self) -> Iterator[torch.Tensor]:
+        """Views of the stored mean features, block by block: one row for each feature voxel, M in all.
+
+        (n, C), or (n, K) codes of `codec` if there is one; float32, or float16 to 11 bits.
+        """
+        return self._tables.feature_chunks()
+
+    @property
+    def feature_rows(self) -> torch.Tensor:
+        """(N,) int64: which of the M rows of `feature_chunks` is each voxel's."""
+        return self._tables.feature_rows()
 
     @property
     def last_seen(self) -> torch.Tensor:
         """(N,) int64 newest stamp of a frame that saw the voxel, nanoseconds."""
-        return self._columns["last_seen"]
+        return self._tables.voxels.column("last_seen")
+
+    @property
+    def tables(self) -> MapTables:
+        """The storage, for others in this room."""
+        return self._tables
 
     @property
     def columns(self) -> dict[str, torch.Tensor]:
-        """All that is stored per voxel, by name, as views; the inverse of `from_columns`."""
-        return self._columns.views()
+        """All that is stored, by name; the inverse of `from_columns`."""
+        return self._tables.columns()
 
-    def _empty_columns(self, channels: int) -> VoxelColumns:
-        return VoxelColumns(channels, self.config.torch_feature_dtype, self.device)
+    @property
+    def column_bytes(self) -> int:
+        """Memory of all that is stored for the voxels that there are."""
+        return self._tables.column_bytes
+
+    def _empty_tables(self, channels: int) -> MapTables:
+        return MapTables(self.config, channels, self.device)
 
     def _checked_features(self, segmentation: Segmentation) -> torch.Tensor:
         """(C, h, w) float32 features on the map's device, fit to be fused."""
@@ -189,11 +269,16 @@ class SemanticMap:
                 "use the backend and weights that the map was built with, or clear the map"
             )
         features = segmentation.features
-        channels = self.features.shape[1] if self.voxel_count else None
+        channels = self.channels if self.voxel_count else None
         if features.dim() != 3 or 0 in features.shape or channels not in (None, len(features)):
             raise InvalidFrameError(
                 "features",
                 f"features must be ({channels or 'C'}, h, w), got {tuple(features.shape)}: check the backend's output",
+            )
+        if self.config.feature_components >= len(features):
+            raise OvsegError(
+                f"feature_components is {self.config.feature_components}, the features have {len(features)} numbers: "
+                f"compress to fewer, {max(1, len(features) // 4)} loses little"
             )
         features = features.to(self.device, torch.float32)
         limit = torch.finfo(self.config.torch_feature_dtype).max
@@ -204,30 +289,3 @@ class SemanticMap:
                 "check the model's weights and precision",
             )
         return features
-
-
-def _merged_rows(
-    columns: VoxelColumns,
-    slots: torch.Tensor,
-    known: torch.Tensor,
-    operator: FusionOperator,
-    feature_sums: torch.Tensor,
-    colour_sums: torch.Tensor,
-    stamp_ns: int,
-) -> dict[str, torch.Tensor]:
-    """The frame's voxels after fusion: weights added, means taken over all pixels, newest stamp."""
-    before = torch.where(known, columns.read("weights", slots), 0.0)
-    after = before + operator.counts
-    stamps = torch.full_like(slots, stamp_ns)
-    return {
-        "keys": operator.keys,
-        "weights": after,
-        "colours": _merged_mean(columns.read("colours", slots), before, colour_sums, after),
-        "features": _merged_mean(columns.read("features", slots), before, feature_sums, after),
-        "last_seen": torch.where(known, torch.maximum(columns.read("last_seen", slots), stamps), stamps),
-    }
-
-
-def _merged_mean(mean: torch.Tensor, before: torch.Tensor, sums: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-    """(n, C) means over ``before`` pixels and (n, C) sums of new ones -> (n, C) float32 means over ``after``."""
-    return torch.addcmul(sums, mean.float(), before[:, None]).div_(after[:, None])

@@ -19,16 +19,22 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ovseg_ros.errors import OvsegError
+from ovseg_ros.mapping.compression import FeatureCodec
 from ovseg_ros.mapping.config import MappingConfig
+from ovseg_ros.mapping.fusion import coarse_keys
 from ovseg_ros.mapping.semantic_map import SemanticMap
+from ovseg_ros.mapping.tables import MapTables
 from ovseg_ros.vocabulary import Vocabulary
 
 EXTENSION = ".ovmap"
 FORMAT = "ovmap"
 FORMAT_VERSION = 1
 
-STORED_FEATURE_DTYPES = {"float32": "F32", "float16": "F16"}
-"""Feature precisions as safetensors names them."""
+STORED_DTYPES = {torch.float32: "F32", torch.float16: "F16", torch.int64: "I64", torch.int8: "I8"}
+"""Types as safetensors names them."""
+
+CODEC_PREFIX = "codec_"
+"""Of the tensors that say how features are compressed."""
 
 MAX_REVISION = 2**63 - 1
 
@@ -44,6 +50,8 @@ def save(semantic_map: SemanticMap, path: str | os.PathLike[str]) -> None:
     target = check_target(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     columns = {name: column.cpu() for name, column in semantic_map.columns.items()}
+    if semantic_map.codec:
+        columns |= {CODEC_PREFIX + name: tensor.cpu() for name, tensor in semantic_map.codec.tensors().items()}
     try:
         temporary.touch(exist_ok=False)
         mode = temporary.stat().st_mode
@@ -94,13 +102,17 @@ def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Se
         with safe_open(source, framework="pt") as file:
             header = _Header.parse(source, file.metadata() or {})
             names = list(file.keys())
+            codec = _codec(source, {name: file.get_tensor(name) for name in names if name.startswith(CODEC_PREFIX)})
+            names = [name for name in names if not name.startswith(CODEC_PREFIX)]
             header.check_columns(source, {name: file.get_slice(name) for name in names})
             columns = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise OvsegError(f"{source} is not a whole map file ({error}): it was cut off or is of another kind") from error
     except OSError as error:
         raise OvsegError(f"can't read {source}: {error}: check permissions") from error
-    _check_values(source, columns)
+    if codec and codec.components != header.channels:
+        raise OvsegError(f"{source} is damaged (size of the codec): save the map again")
+    _check_values(source, columns, header.config.feature_block)
     return SemanticMap.from_columns(
         columns,
         config=header.config,
@@ -109,6 +121,7 @@ def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Se
         revision=header.revision,
         device=device,
         frame_id=header.frame,
+        codec=codec,
     )
 
 
@@ -122,7 +135,13 @@ def _header_fields(semantic_map: SemanticMap) -> dict[str, str]:
         "space": semantic_map.space or "",
         "vocabulary": json.dumps(semantic_map.vocabulary.synonyms),
         "revision": str(semantic_map.revision),
-        "counts": json.dumps({"voxels": semantic_map.voxel_count, "channels": semantic_map.features.shape[1]}),
+        "counts": json.dumps(
+            {
+                "voxels": semantic_map.voxel_count,
+                "feature_voxels": semantic_map.feature_voxel_count,
+                "channels": semantic_map.tables.channels,
+            }
+        ),
         "config": json.dumps(asdict(semantic_map.config)),
     }
 
@@ -137,6 +156,7 @@ class _Header:
     frame: str
     revision: int
     voxels: int
+    feature_voxels: int
     channels: int
 
     @classmethod
@@ -152,6 +172,7 @@ class _Header:
                 frame=fields["frame"],
                 revision=int(fields["revision"]),
                 voxels=int(counts["voxels"]),
+                feature_voxels=int(counts["feature_voxels"]),
                 channels=int(counts["channels"]),
             )
             if not 0 <= header.revision <= MAX_REVISION or float(fields["voxel_size"]) != header.config.voxel_size:
@@ -162,17 +183,22 @@ class _Header:
 
     def check_columns(self, source: Path, slices: dict[str, Any]) -> None:
         """Compare names, shapes and types of the stored tensors with what the header says."""
-        expected = {
-            "keys": ([self.voxels], "I64"),
-            "weights": ([self.voxels], "F32"),
-            "colours": ([self.voxels, 3], "F32"),
-            "features": ([self.voxels, self.channels], STORED_FEATURE_DTYPES[self.config.feature_dtype]),
-            "last_seen": ([self.voxels], "I64"),
-        }
+        schema = MapTables(self.config, self.channels, torch.device("cpu")).schema(self.voxels, self.feature_voxels)
+        expected = {name: (list(shape), STORED_DTYPES[dtype]) for name, (dtype, shape) in schema.items()}
         found = {name: (part.get_shape(), part.get_dtype()) for name, part in slices.items()}
         if found != expected:
             wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
             raise OvsegError(f"{source} is damaged (size or type of {', '.join(wrong)}): save the map again")
+
+
+def _codec(source: Path, tensors: dict[str, torch.Tensor]) -> FeatureCodec | None:
+    """What compressed the features of ``source``, if anything did."""
+    if not tensors:
+        return None
+    try:
+        return FeatureCodec.from_tensors({name.removeprefix(CODEC_PREFIX): tensors[name] for name in tensors})
+    except OvsegError as error:
+        raise OvsegError(f"{source} is damaged (codec: {error})") from error
 
 
 def _check_version(source: Path, fields: dict[str, str]) -> None:
@@ -196,15 +222,20 @@ def _vocabulary(groups: Any) -> Vocabulary:
     return Vocabulary(tuple(tuple(group) for group in groups))
 
 
-def _check_values(source: Path, columns: dict[str, torch.Tensor]) -> None:
+def _check_values(source: Path, columns: dict[str, torch.Tensor], block: int) -> None:
     """Refuse numbers that no map holds."""
-    keys, weights, colours, features = (columns[name] for name in ("keys", "weights", "colours", "features"))
+    colours, features = columns["colours"], columns["features"]
+    keys = [columns[name] for name in ("keys", "feature_keys") if name in columns]
+    weights = [columns[name] for name in ("weights", "feature_weights") if name in columns]
     problems = {
         "features that are not finite": not torch.isfinite(features).all(),
-        "weights that are not positive and finite": not (torch.isfinite(weights) & (weights > 0)).all(),
+        "weights that are not positive and finite": not all(
+            (torch.isfinite(column) & (column > 0)).all() for column in weights
+        ),
         "colours outside 0..255": not ((colours >= 0) & (colours <= 255)).all(),
-        "voxel keys out of range": bool((keys < 0).any()),
-        "the same voxel twice": len(torch.unique(keys)) != len(keys),
+        "voxel keys out of range": any((column < 0).any() for column in keys),
+        "the same voxel twice": any(len(torch.unique(column)) != len(column) for column in keys),
+        "voxels without a feature": not torch.isin(coarse_keys(columns["keys"], block), keys[-1]).all(),
     }
     found = [problem for problem, present in problems.items() if present]
     if found:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 
 EMPTY = -1
-"""Marks a free place and a missing key; packed keys are never negative."""
+"""Marks a free place, a missing key, and the slot of a removed one; packed keys are never negative."""
 
 MIN_CAPACITY = 1024
 MIX_1 = -0x61C8864680B583EB
@@ -18,18 +18,43 @@ MIX_2 = -0x3B314601E57A13AD
 
 
 class VoxelHash:
-    """A map from distinct int64 keys >= 0 to int64 slots >= 0; work is proportional to the batch."""
+    """A map from distinct int64 keys >= 0 to slots from 0 to 2**31 - 1; work is proportional to the batch.
+
+    A removed key keeps its place, without a slot, until the table grows: others may have probed past it.
+    """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self._count = 0
+        self._used = 0
         self._keys = torch.full((MIN_CAPACITY,), EMPTY, dtype=torch.int64, device=device)
-        self._slots = torch.full((MIN_CAPACITY,), EMPTY, dtype=torch.int64, device=device)
+        self._slots = torch.full((MIN_CAPACITY,), EMPTY, dtype=torch.int32, device=device)
 
     def __len__(self) -> int:
         return self._count
 
     def lookup(self, keys: torch.Tensor) -> torch.Tensor:
         """(n,) int64 keys -> (n,) int64 slots, EMPTY where a key is absent."""
+        places = self._places_of(keys)
+        return torch.where(places == EMPTY, EMPTY, self._slots[places].long())
+
+    def insert(self, keys: torch.Tensor, slots: torch.Tensor) -> None:
+        """Add (n,) distinct int64 keys that `lookup` doesn't find, with their (n,) int64 slots."""
+        self.reserve(len(keys))
+        self._place(keys, slots.int())
+        self._count += len(keys)
+        self._used += len(keys)
+
+    def assign(self, keys: torch.Tensor, slots: torch.Tensor) -> None:
+        """Give (n,) distinct keys that are in the table (n,) other slots."""
+        self._slots[self._places_of(keys)] = slots.int()
+
+    def remove(self, keys: torch.Tensor) -> None:
+        """Forget (n,) distinct keys that are in the table."""
+        self._slots[self._places_of(keys)] = EMPTY
+        self._count -= len(keys)
+
+    def _places_of(self, keys: torch.Tensor) -> torch.Tensor:
+        """(n,) keys -> (n,) int64 places in the table, EMPTY where there is none."""
         result = torch.full_like(keys, EMPTY)
         waiting = torch.arange(len(keys), device=keys.device)
         places = self._first_places(keys)
@@ -37,30 +62,26 @@ class VoxelHash:
         while len(waiting):
             stored = self._keys[places]
             found = stored == keys[waiting]
-            result[waiting[found]] = self._slots[places[found]]
+            result[waiting[found]] = places[found]
             undecided = ~found & (stored != EMPTY)
             step += 1
             waiting, places = waiting[undecided], self._next_places(places[undecided], step)
         return result
 
-    def insert(self, keys: torch.Tensor, slots: torch.Tensor) -> None:
-        """Add (n,) distinct int64 keys that are not in the table, with their (n,) int64 slots."""
-        self._reserve(self._count + len(keys))
-        self._place(keys, slots)
-        self._count += len(keys)
-
-    def _reserve(self, count: int) -> None:
-        """Make room for ``count`` keys at no more than half load; grows by doubling."""
+    def reserve(self, more: int) -> None:
+        """Make room for ``more`` keys at no more than half load; grows by doubling and forgets removed keys."""
         capacity = len(self._keys)
-        while 2 * count > capacity:
-            capacity *= 2
-        if capacity == len(self._keys):
+        if 2 * (self._used + more) <= capacity:
             return
-        used = self._keys != EMPTY
-        keys, slots = self._keys[used], self._slots[used]
-        self._keys = torch.full((capacity,), EMPTY, dtype=torch.int64, device=keys.device)
-        self._slots = torch.full((capacity,), EMPTY, dtype=torch.int64, device=keys.device)
+        present = self._slots != EMPTY
+        keys, slots = self._keys[present], self._slots[present]
+        while 2 * (len(keys) + more) > capacity:
+            capacity *= 2
+        table = torch.full((capacity,), EMPTY, dtype=torch.int64, device=keys.device)
+        self._slots = torch.full((capacity,), EMPTY, dtype=torch.int32, device=keys.device)
+        self._keys = table
         self._place(keys, slots)
+        self._used = len(keys)
 
     def _place(self, keys: torch.Tensor, slots: torch.Tensor) -> None:
         places = self._first_places(keys)

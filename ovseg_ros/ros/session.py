@@ -107,7 +107,7 @@ class MapSession:
     @property
     def map_bytes(self) -> int:
         """Memory of the map's voxels, without the room kept for more."""
-        return sum(column.numel() * column.element_size() for column in self._map.columns.values())
+        return self._map.column_bytes
 
     @property
     def gpu_bytes(self) -> int | None:
@@ -218,10 +218,10 @@ class MapSession:
             return
         space = self._backend.space
         try:
-            space.align(loaded.features[:1].float()).cpu() @ space.encode_text(GENERIC_NEGATIVES[:1]).T
+            space.align(next(loaded.feature_chunks())[:1].float()).cpu() @ space.encode_text(GENERIC_NEGATIVES[:1]).T
         except RuntimeError as error:
             raise OvsegError(
-                f"the map in {path} has features of {loaded.features.shape[1]} channels, which {space.id!r} doesn't "
+                f"the map in {path} has features of {loaded.channels} channels, which {space.id!r} doesn't "
                 "make: the file is damaged or of another program, map again"
             ) from error
 

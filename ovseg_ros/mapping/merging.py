@@ -1,0 +1,109 @@
+"""Maps added to each other: sums and weights, as if one map had seen every pixel of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.geometry import in_key_range, pack_keys, transform_points, unpack_keys, voxel_centres, voxel_indices
+from ovseg_ros.mapping.compression import FeatureCodec
+from ovseg_ros.mapping.config import MappingConfig
+from ovseg_ros.mapping.semantic_map import SemanticMap
+from ovseg_ros.mapping.tables import MapTables, VoxelSums
+from ovseg_ros.types import validate_pose
+from ovseg_ros.vocabulary import Vocabulary
+
+
+def merge(first: SemanticMap, second: SemanticMap, transform: torch.Tensor | None = None) -> SemanticMap:
+    """Add two maps.
+
+    Args:
+        first: gives the frame, the settings and the device of the result.
+        second: of the same voxel size, feature level and space.
+        transform: (4, 4) rigid, points of ``second`` -> points of ``first``; None where both are in one frame.
+            A voxel goes as a whole to where its centre lies.
+
+    Returns:
+        A new map: per voxel the weights are summed and the means are taken over the pixels of both; newest stamps;
+        the words of both; as many revisions as both have.
+
+    Raises:
+        OvsegError: the maps don't go together, or the transform moves voxels out of range.
+        InvalidFrameError: the transform is not rigid.
+    """
+    check_compatible(first, second)
+    if transform is not None:
+        validate_pose(transform)
+    elif first.frame_id != second.frame_id:
+        raise OvsegError(
+            f"the maps are in the frames {first.frame_id!r} and {second.frame_id!r}: give the transform between them"
+        )
+    tables = MapTables(first.config, first.tables.channels or second.tables.channels, first.device)
+    for sums in first.tables.sums():
+        tables.add(sums)
+    for sums in _moved_sums(second, transform, first.config):
+        tables.add(sums.to(first.device))
+    return SemanticMap.from_tables(
+        tables,
+        config=first.config,
+        space=first.space or second.space,
+        vocabulary=_union(first.vocabulary, second.vocabulary),
+        revision=first.revision + second.revision,
+        frame_id=first.frame_id,
+        codec=first.codec or (second.codec and second.codec.to(first.device)),
+    )
+
+
+def check_compatible(first: SemanticMap, second: SemanticMap) -> None:
+    """Whether voxels and features of two maps mean the same.
+
+    Raises:
+        OvsegError: naming what differs.
+    """
+    facts: dict[str, tuple[object, object]] = {
+        "voxel_size": (first.config.voxel_size, second.config.voxel_size),
+        "feature_voxel_size": (first.config.feature_block, second.config.feature_block),
+    }
+    if first.space and second.space:
+        facts["feature space"] = (first.space, second.space)
+    if first.voxel_count and second.voxel_count:
+        facts["feature length"] = (first.channels, second.channels)
+    for name, (ours, theirs) in facts.items():
+        if ours != theirs:
+            raise OvsegError(
+                f"maps of different {name} can't be merged, {ours!r} and {theirs!r}: map again with the same settings"
+            )
+    if first.voxel_count and second.voxel_count and not _same_codec(first.codec, second.codec):
+        raise OvsegError(
+            "maps with differently compressed features can't be merged: map with feature_components 0, or go on from "
+            "one saved map that is compressed already"
+        )
+
+
+def _moved_sums(source: SemanticMap, transform: torch.Tensor | None, config: MappingConfig) -> Iterator[VoxelSums]:
+    """What ``source`` holds, chunk by chunk, with each voxel where its centre lies after the transform."""
+    if transform is None:
+        yield from source.tables.sums()
+        return
+    pose = transform.to(source.device, torch.float64)
+    for sums in source.tables.voxel_sums():
+        centres = transform_points(pose, voxel_centres(unpack_keys(sums.keys), config.voxel_size))
+        indices = voxel_indices(centres, config.voxel_size)
+        if not in_key_range(indices).all():
+            raise OvsegError("the transform moves voxels out of the range of a map: check its translation, in metres")
+        yield sums.regrouped(pack_keys(indices), config.feature_block)
+
+
+def _same_codec(first: FeatureCodec | None, second: FeatureCodec | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    theirs = second.tensors()
+    return all(torch.equal(ours.cpu(), theirs[name].cpu()) for name, ours in first.tensors().items())
+
+
+def _union(first: Vocabulary, second: Vocabulary) -> Vocabulary:
+    """The concepts of both, those of ``first`` first; of two with one name, the one of ``first``."""
+    names = set(first.names)
+    return Vocabulary((*first.synonyms, *(group for group in second.synonyms if group[0] not in names)))
