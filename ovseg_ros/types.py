@@ -154,7 +154,11 @@ class Segmentation:
 
 @runtime_checkable
 class LanguageSpace(Protocol):
-    """Words in the feature space of a map. Backends give one; maps store its id."""
+    """Words in the feature space of a map. Backends give one; maps store its id.
+
+    A space whose `align` only normalises says so with ``compares_directly = True``: maps are then searched as they
+    are stored, without an aligned copy.
+    """
 
     @property
     def id(self) -> str:

@@ -21,6 +21,7 @@ class OracleSpace:
     id = "ground-truth"
     logit_scale = 100.0
     same_meaning = 1.0
+    compares_directly = True
 
     def __init__(self, class_names: Sequence[str]) -> None:
         self._class_names = tuple(class_names)

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from ovseg_ros.query.labelling import label_voxels
 from ovseg_ros.query.matches import Match, ask
-from ovseg_ros.query.similarity import MapIndex, score_voxels
+from ovseg_ros.query.similarity import score_voxels
 
-__all__ = ["MapIndex", "Match", "ask", "label_voxels", "score_voxels"]
+__all__ = ["Match", "ask", "label_voxels", "score_voxels"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from ovseg_ros.mapping import SemanticMap
-from ovseg_ros.query.similarity import CHUNK, map_index
+from ovseg_ros.query.similarity import map_index
 from ovseg_ros.types import LanguageSpace
 
 
@@ -26,17 +26,14 @@ def label_voxels(
         probability of that name among all of them.
     """
     names = semantic_map.vocabulary.names if names is None else names
-    labels = torch.zeros(semantic_map.voxel_count, dtype=torch.int64, device=semantic_map.device)
-    confidence = torch.zeros(semantic_map.voxel_count, device=semantic_map.device)
     if not names or not semantic_map.voxel_count:
-        return labels, confidence
-    texts = space.encode_text(names).to(semantic_map.device)
-    start = 0
-    for chunk in torch.split(map_index(semantic_map, space).aligned, CHUNK):
-        cosines = chunk @ texts.T
-        probability, best = torch.softmax(space.logit_scale * cosines, dim=1).max(dim=1)
-        known = cosines.abs().sum(dim=1) > 0
-        labels[start : start + len(chunk)] = torch.where(known, best + 1, 0)
-        confidence[start : start + len(chunk)] = torch.where(known, probability, 0.0)
-        start += len(chunk)
-    return labels, confidence
+        labels = torch.zeros(semantic_map.voxel_count, dtype=torch.int64, device=semantic_map.device)
+        return labels, torch.zeros(semantic_map.voxel_count, device=semantic_map.device)
+    index = map_index(semantic_map, space)
+    named = []
+    for cosines in index.cosines(space.encode_text(names).to(semantic_map.device)):
+        probability, best = torch.softmax(space.logit_scale * cosines, dim=0).max(dim=0)
+        known = (cosines != 0).any(dim=0)
+        named.append((torch.where(known, best + 1, 0), torch.where(known, probability, 0.0)))
+    labels, confidence = (torch.cat(parts) for parts in zip(*named, strict=True))
+    return index.expand(labels), index.expand(confidence)

@@ -22,7 +22,7 @@ from ovseg_ros.query.calibration import (
 )
 from ovseg_ros.query.components import connected_voxels
 from ovseg_ros.query.phrases import Phrase, parse_queries
-from ovseg_ros.query.similarity import map_index
+from ovseg_ros.query.similarity import colour_scores, noun_scores
 from ovseg_ros.types import LanguageSpace
 
 NO_OBJECT = -1
@@ -79,8 +79,7 @@ def ask(
     if max_matches < 1:
         raise OvsegError(f"max_matches must be at least 1, got {max_matches}: {MAX_MATCHES} suits most questions")
     phrases = parse_queries(queries, semantic_map.vocabulary)
-    index = map_index(semantic_map, space)
-    nouns, colours = index.noun_scores(phrases), index.colour_scores(phrases)
+    nouns, colours = noun_scores(semantic_map, space, phrases), colour_scores(semantic_map, phrases)
     return tuple(
         match
         for phrase, noun, colour in zip(phrases, nouns, colours, strict=True)

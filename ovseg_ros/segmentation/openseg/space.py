@@ -62,6 +62,11 @@ class OpenSegSpace:
         """
         return self._table.encode(texts)
 
+    @property
+    def compares_directly(self) -> bool:
+        """Texts lie in the space of the features, so that maps are searched as they are stored."""
+        return True
+
     def align(self, features: torch.Tensor) -> torch.Tensor:
         """(V, 256) fused features -> (V, 256) float32 on the same device; unit norm, or zero where they are zero."""
         return functional.normalize(features.float(), dim=-1)

@@ -1,0 +1,120 @@
+"""Scores of voxels against a plain restatement, however the map keeps its features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from mapping_scenes import SPACE, random_map
+
+from ovseg_ros.mapping import MappingConfig, SemanticMap
+from ovseg_ros.mapping.online_compression import FIT_FRAMES
+from ovseg_ros.query import label_voxels, score_voxels
+from ovseg_ros.query.map_index import MapIndex
+from ovseg_ros.vocabulary import GENERIC_NEGATIVES, Vocabulary
+
+VOCABULARY = Vocabulary.from_names(["chair", "table", "lamp"], synonyms={"chair": ["seat"]})
+QUERIES = ["chair", "table", "zebra", "seat"]
+
+
+class RandomSpace:
+    """Every word has a direction of its own."""
+
+    id = SPACE
+    logit_scale = 30.0
+    same_meaning = 1.1
+
+    def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
+        return torch.stack([self._direction(text) for text in texts])
+
+    def align(self, features: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.normalize(features.float(), dim=1)
+
+    @staticmethod
+    def _direction(text: str) -> torch.Tensor:
+        seed = torch.Generator().manual_seed(sum(map(ord, text)))
+        return torch.nn.functional.normalize(torch.randn(4, generator=seed), dim=0)
+
+
+class DirectSpace(RandomSpace):
+    """The same, and the map is read as it is stored."""
+
+    compares_directly = True
+
+
+CONFIGS = {
+    "float32": MappingConfig(voxel_size=0.1),
+    "float16": MappingConfig(voxel_size=0.1, feature_dtype="float16"),
+    "coarse": MappingConfig(voxel_size=0.1, feature_voxel_size=0.3),
+    "compressed": MappingConfig(voxel_size=0.1, feature_components=2),
+    "all": MappingConfig(voxel_size=0.1, feature_components=3, feature_voxel_size=0.2, feature_dtype="float16"),
+}
+
+
+def filled(config: MappingConfig) -> SemanticMap:
+    semantic_map = random_map(frames=FIT_FRAMES, config=config)
+    semantic_map.vocabulary = VOCABULARY
+    return semantic_map
+
+
+def plain_logits(semantic_map: SemanticMap, words: Sequence[str]) -> np.ndarray:
+    features = semantic_map.features.double().numpy()
+    features = features / np.linalg.norm(features, axis=1, keepdims=True)
+    return 30.0 * RandomSpace().encode_text(words).double().numpy() @ features.T
+
+
+@pytest.mark.parametrize("space", [RandomSpace(), DirectSpace()], ids=["aligned", "direct"])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_scores_are_the_softmax_against_the_other_words(config, space):
+    semantic_map = filled(config)
+    groups = {"chair": ["chair", "seat"], "table": ["table"], "zebra": ["zebra"], "seat": ["seat", "chair"]}
+    scores = score_voxels(semantic_map, space, QUERIES)
+    assert scores.shape == (4, semantic_map.voxel_count) and scores.dtype == torch.float32
+    negatives = [*VOCABULARY.names, *GENERIC_NEGATIVES]
+    for query, row in zip(QUERIES, scores, strict=True):
+        noun = np.exp(plain_logits(semantic_map, groups[query])).max(axis=0)
+        others = np.exp(plain_logits(semantic_map, [w for w in negatives if w not in groups[query]])).sum(axis=0)
+        np.testing.assert_allclose(
+            row, noun / (noun + others), atol=0.02 if "float16" in config.feature_dtype else 1e-3
+        )
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_labels_are_the_likeliest_names(config):
+    semantic_map = filled(config)
+    labels, confidence = label_voxels(semantic_map, DirectSpace())
+    logits = plain_logits(semantic_map, VOCABULARY.names)
+    top = np.sort(logits, axis=0)
+    clear = top[-1] - top[-2] > 0.1
+    assert clear.mean() > 0.9
+    assert (labels.numpy() == logits.argmax(axis=0) + 1)[clear].all()
+    expected = np.exp(top[-1]) / np.exp(logits).sum(axis=0)
+    np.testing.assert_allclose(confidence, expected, atol=0.02 if config.feature_dtype == "float16" else 1e-3)
+
+
+def test_features_without_length_deserve_no_name_and_no_crash():
+    semantic_map = SemanticMap.from_columns(
+        {
+            "keys": torch.arange(3),
+            "weights": torch.ones(3),
+            "colours": torch.zeros(3, 3),
+            "last_seen": torch.zeros(3, dtype=torch.int64),
+            "features": torch.tensor([[0.0, 0, 0, 0], [1, 0, 0, 0], [0, -5, 0, 0]]),
+        },
+        config=MappingConfig(),
+        space=SPACE,
+        vocabulary=VOCABULARY,
+        revision=1,
+    )
+    labels, confidence = label_voxels(semantic_map, DirectSpace())
+    assert labels[0] == 0 and confidence[0] == 0 and (labels[1:] > 0).all()
+    assert score_voxels(semantic_map, DirectSpace(), ["chair"]).isfinite().all()
+
+
+def test_a_direct_index_copies_no_features():
+    semantic_map = filled(CONFIGS["float32"])
+    index = MapIndex(semantic_map, DirectSpace(), GENERIC_NEGATIVES)
+    stored = next(semantic_map.feature_chunks()).data_ptr()
+    assert index._chunks[0].data_ptr() == stored
