@@ -101,7 +101,13 @@ def _map(options: argparse.Namespace) -> dict[str, Any]:
     from ovseg_ros.pipeline import build_map
     from ovseg_ros.segmentation import load_segmenter, resolve_device
 
-    config = MappingConfig(voxel_size=options.voxel_size, max_depth=options.max_depth)
+    config = MappingConfig(
+        voxel_size=options.voxel_size,
+        max_depth=options.max_depth,
+        feature_dtype=options.feature_dtype,
+        feature_voxel_size=options.feature_voxel_size,
+        feature_components=options.feature_components,
+    )
     storage.check_target(options.out)
     sequence = _open(options.sequence, options.dataset)
     device = resolve_device(options.device)
@@ -170,6 +176,7 @@ def _info(options: argparse.Namespace) -> dict[str, Any]:
         "space": semantic_map.space,
         "vocabulary": list(semantic_map.vocabulary.names),
         "bytes": options.map.stat().st_size,
+        "bytes_per_voxel": round(semantic_map.column_bytes / max(semantic_map.voxel_count, 1)),
     }
     if semantic_map.voxel_count:
         facts["lower"] = semantic_map.centres.amin(dim=0).tolist()
@@ -178,6 +185,22 @@ def _info(options: argparse.Namespace) -> dict[str, Any]:
         f"{name:12} {', '.join(map(str, value)) if isinstance(value, list) else value}" for name, value in facts.items()
     ]
     return {**facts, "text": "\n".join(lines)}
+
+
+def _merge(options: argparse.Namespace) -> dict[str, Any]:
+    from ovseg_ros.geometry import rigid_transform
+    from ovseg_ros.mapping import merge, storage
+
+    if options.transform and len(options.maps) != 2:
+        raise OvsegError(f"--transform is between two maps, got {len(options.maps)}: merge them two by two")
+    storage.check_target(options.out)
+    transform = rigid_transform(options.transform[:3], options.transform[3:]) if options.transform else None
+    merged = storage.load(options.maps[0])
+    for path in options.maps[1:]:
+        merged = merge(merged, storage.load(path), transform)
+    storage.save(merged, options.out)
+    text = f"{len(options.maps)} maps, {merged.voxel_count} voxels: {options.out}"
+    return {"maps": len(options.maps), "voxels": merged.voxel_count, "map": str(options.out), "text": text}
 
 
 def _export(options: argparse.Namespace) -> dict[str, Any]:
@@ -287,6 +310,15 @@ def _parser() -> argparse.ArgumentParser:
     map_.add_argument(
         "--max-depth", type=float, default=5.0, metavar="M", help="ignore farther readings (default %(default)s)"
     )
+    map_.add_argument(
+        "--feature-dtype", choices=("float32", "float16"), default="float32", help="of the map (default %(default)s)"
+    )
+    map_.add_argument(
+        "--feature-voxel-size", type=float, default=0.0, metavar="M", help="share features in larger voxels, metres"
+    )
+    map_.add_argument(
+        "--feature-components", type=_count, default=0, metavar="K", help="compress features to K numbers"
+    )
     map_.add_argument("-o", "--out", type=Path, required=True, metavar="MAP", help="file to write, NAME.ovmap")
     _add_model(map_)
     _add_voxel_size(map_)
@@ -301,6 +333,17 @@ def _parser() -> argparse.ArgumentParser:
 
     info = _verb(verbs, "info", _info, "say what is in a map")
     info.add_argument("map", type=Path)
+
+    merge_ = _verb(verbs, "merge", _merge, "add maps that are in one frame")
+    merge_.add_argument("maps", nargs="+", type=Path, metavar="MAP")
+    merge_.add_argument("-o", "--out", type=Path, required=True, metavar="MAP", help="file to write, NAME.ovmap")
+    merge_.add_argument(
+        "--transform",
+        nargs=7,
+        type=float,
+        metavar=("X", "Y", "Z", "QX", "QY", "QZ", "QW"),
+        help="where the second map's frame lies in the first's, metres and a unit quaternion; two maps only",
+    )
 
     export = _verb(verbs, "export", _export, "write a map as a point cloud for other tools")
     export.add_argument("map", type=Path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from ovseg_ros.types import Intrinsics
@@ -31,6 +33,18 @@ def transform_points(pose: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """Apply a rigid (4, 4) transform to (..., 3) points, in the precision of the points."""
     pose = pose.to(points)
     return points @ pose[:3, :3].T + pose[:3, 3]
+
+
+def rigid_transform(position: Sequence[float], quaternion: Sequence[float]) -> torch.Tensor:
+    """(4, 4) float64 transform with the origin of a frame, metres, and its orientation, a unit quaternion x y z w."""
+    x, y, z, w = quaternion
+    rotation = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    rows = [[*row, value] for row, value in zip(rotation, position, strict=True)]
+    return torch.tensor([*rows, [0.0, 0.0, 0.0, 1.0]], dtype=torch.float64)
 
 
 def voxel_indices(points: torch.Tensor, voxel_size: float) -> torch.Tensor:

@@ -113,6 +113,29 @@ def test_info_describes_the_map(saved_map: Path, capsys: pytest.CaptureFixture[s
     assert all(low < high for low, high in zip(printed["lower"], printed["upper"], strict=True))
 
 
+def test_maps_can_be_merged(saved_map: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    twice, moved = tmp_path / "twice.ovmap", tmp_path / "moved.ovmap"
+    voxels = storage.load(saved_map).voxel_count
+    assert numbers(capsys, "merge", str(saved_map), str(saved_map), "-o", str(twice))["voxels"] == voxels
+    merged = storage.load(twice)
+    assert float(merged.weights.sum()) == 2 * float(storage.load(saved_map).weights.sum())
+    turn = ["--transform", "1000", "0", "0", "0", "0", "1", "0"]
+    assert main(["merge", str(saved_map), str(twice), "-o", str(moved), *turn]) == 0
+    assert storage.load(moved).voxel_count == 2 * voxels
+    assert main(["merge", *3 * [str(saved_map)], "-o", str(moved), *turn]) == 1
+    assert "two maps, got 3" in capsys.readouterr().err
+    assert main(["merge", str(saved_map), str(twice), "-o", str(moved), *turn[:-2], "3", "4"]) == 1
+    assert "not a rotation" in capsys.readouterr().err
+
+
+def test_a_map_can_be_made_smaller(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "small.ovmap"
+    options = ["--feature-dtype", "float16", "--feature-voxel-size", "0.2"]
+    numbers(capsys, "map", str(recording), "-o", str(out), "--voxel-size", "0.1", *options)
+    assert numbers(capsys, "info", str(out))["bytes_per_voxel"] < 500
+    assert any(match["query"] == "floor" for match in numbers(capsys, "query", str(out), "floor")["matches"])
+
+
 @pytest.mark.parametrize("colour", ["rgb", "label", "query:floor"])
 def test_export_writes_a_point_per_voxel(
     colour: str, saved_map: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

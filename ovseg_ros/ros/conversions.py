@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from ovseg_ros.geometry import rigid_transform
 from ovseg_ros.ros.rectification import Calibration, Rectifier
 from ovseg_ros.types import Intrinsics, InvalidFrameError, RgbdFrame
 
@@ -182,15 +183,7 @@ def pose_to_matrix(pose: Any) -> np.ndarray:
             f"the camera pose has a quaternion of length {norm:.4g} where 1 ± {QUATERNION_TOLERANCE} is expected: "
             "normalise it where it is published",
         )
-    x, y, z, w = quaternion / norm
-    matrix = np.eye(4)
-    matrix[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    matrix[:3, 3] = position
-    return matrix
+    return rigid_transform(position.tolist(), (quaternion / norm).tolist()).numpy()
 
 
 class FrameBuilder:

@@ -111,6 +111,9 @@ class MappingNode(LifecycleNode):
             min_depth=parameters["mapping.min_depth"],
             max_depth=parameters["mapping.max_depth"],
             feature_dtype=parameters["mapping.feature_dtype"],
+            feature_voxel_size=parameters["mapping.feature_voxel_size"],
+            feature_components=parameters["mapping.feature_components"],
+            max_weight=parameters["mapping.max_weight"],
         )
         device = resolve_device(parameters["device"])
         self.get_logger().info(f"loading {parameters['backend']} on {device}")

@@ -106,8 +106,29 @@ MAPPING_PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "mapping.feature_dtype",
         MappingConfig.feature_dtype,
-        "Precision of the features in the map; float16 halves its memory.",
+        "Precision of the features in the map; float16 takes 3 bytes a number instead of 4.",
         choices=("float32", "float16"),
+    ),
+    ParameterSpec(
+        "mapping.feature_voxel_size",
+        MappingConfig.feature_voxel_size,
+        "Edge of the voxels that share a feature, a multiple of voxel_size; 0: each has its own, metres.",
+        0.0,
+        10.0,
+    ),
+    ParameterSpec(
+        "mapping.feature_components",
+        MappingConfig.feature_components,
+        "Compress features to so many numbers, by what the first frames are like; 0: don't.",
+        0,
+        4096,
+    ),
+    ParameterSpec(
+        "mapping.max_weight",
+        MappingConfig.max_weight,
+        "Pixels that a voxel's mean counts for at most, so that old views fade; 0: no limit.",
+        0.0,
+        1e9,
     ),
     ParameterSpec(
         "mapping.queue_size", 5, "Matched frames that may wait for the model; then the oldest is dropped.", 1, 10000
