@@ -189,15 +189,14 @@ def _info(options: argparse.Namespace) -> dict[str, Any]:
 
 def _merge(options: argparse.Namespace) -> dict[str, Any]:
     from ovseg_ros.geometry import rigid_transform
-    from ovseg_ros.mapping import merge, storage
+    from ovseg_ros.mapping import merge, merge_all, storage
 
     if options.transform and len(options.maps) != 2:
         raise OvsegError(f"--transform is between two maps, got {len(options.maps)}: merge them two by two")
     storage.check_target(options.out)
     transform = rigid_transform(options.transform[:3], options.transform[3:]) if options.transform else None
-    merged = storage.load(options.maps[0])
-    for path in options.maps[1:]:
-        merged = merge(merged, storage.load(path), transform)
+    maps = [storage.load(path) for path in options.maps]
+    merged = merge(*maps, transform) if transform is not None else merge_all([(part, None) for part in maps])
     storage.save(merged, options.out)
     text = f"{len(options.maps)} maps, {merged.voxel_count} voxels: {options.out}"
     return {"maps": len(options.maps), "voxels": merged.voxel_count, "map": str(options.out), "text": text}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ovseg_ros.mapping import MappingConfig, SemanticMap
 from ovseg_ros.types import Intrinsics, RgbdFrame, Segmentation
@@ -72,3 +73,27 @@ def plain_sums(
         count, feature, colour = sums.get((i, j, k), (0, 0.0, 0.0))
         sums[i, j, k] = count + 1, feature + image[:, v, u], colour + frame.rgb[v, u].numpy().astype(float)
     return sums
+
+
+class TensorWork(TorchDispatchMode):
+    """Adds up the elements that torch operations make or write, and remembers the largest tensor made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+        self.largest = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            writes = func._schema.is_mutable
+            touched = [value.numel() for value in _tensors(args[1:] if writes else result)]
+            self.elements += sum(touched)
+            self.largest = max(self.largest, *touched, 0)
+        return result
+
+
+def _tensors(values: object) -> list[torch.Tensor]:
+    if isinstance(values, torch.Tensor):
+        return [values]
+    return [tensor for value in values for tensor in _tensors(value)] if isinstance(values, list | tuple) else []

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mapping_scenes import camera, plain_sums, random_frame, random_pose
-from torch.utils._python_dispatch import TorchDispatchMode
+from mapping_scenes import TensorWork, camera, plain_sums, random_frame, random_pose
 
 from ovseg_ros.geometry import unpack_keys
 from ovseg_ros.mapping import FusionOperator, MappingConfig, SemanticMap, build_fusion_operator
@@ -115,30 +114,6 @@ def test_operator_depends_on_geometry_only():
     first, second = torch.from_numpy(rng.normal(size=(2, 5, 3, 4)))
     total = operator.sum_features(first) + operator.sum_features(second)
     torch.testing.assert_close(operator.sum_features(first + second), total, rtol=1e-4, atol=1e-4)
-
-
-class TensorWork(TorchDispatchMode):
-    """Adds up the elements that torch operations make or write, and remembers the largest tensor made."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.elements = 0
-        self.largest = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        if not func.is_view:
-            writes = func._schema.is_mutable
-            touched = [value.numel() for value in _tensors(args[1:] if writes else result)]
-            self.elements += sum(touched)
-            self.largest = max(self.largest, *touched, 0)
-        return result
-
-
-def _tensors(values: object) -> list[torch.Tensor]:
-    if isinstance(values, torch.Tensor):
-        return [values]
-    return [tensor for value in values for tensor in _tensors(value)] if isinstance(values, list | tuple) else []
 
 
 def test_no_upsampled_feature_image_is_made():

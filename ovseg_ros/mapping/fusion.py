@@ -112,7 +112,7 @@ def build_fusion_operator(
         The operator, on the device of ``depth``; it has no voxels where the frame has no usable depth.
     """
     pixel_keys = _pixel_keys(depth, intrinsics, pose, config)
-    left, _, _ = _grid_intervals(depth.shape[1], grid[1], depth.device)
+    left, _, _ = grid_intervals(depth.shape[1], grid[1], depth.device)
     keys, runs = _find_runs(pixel_keys, left)
     counts = torch.bincount(runs.rows, runs.end - runs.first, minlength=len(keys)).float()
     if config.feature_block == 1:
@@ -183,8 +183,8 @@ def _bilinear_weights(
     height, width = image
     grid_height, grid_width = grid
     cells = grid_height * grid_width
-    top, next_row, fraction_y = _grid_intervals(height, grid_height, rows.device)
-    left, next_column, fraction_x = _grid_intervals(width, grid_width, rows.device)
+    top, next_row, fraction_y = grid_intervals(height, grid_height, rows.device)
+    left, next_column, fraction_x = grid_intervals(width, grid_width, rows.device)
 
     pairs, pair_of_run = torch.unique(rows * cells + top[runs.v] * grid_width + left[runs.first], return_inverse=True)
     length = (runs.end - runs.first).double()
@@ -210,7 +210,7 @@ def _bilinear_weights(
     )
 
 
-def _grid_intervals(size: int, cells: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def grid_intervals(size: int, cells: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Where the pixels of one image axis lie between the cell centres of the grid (align_corners=False).
 
     Returns:

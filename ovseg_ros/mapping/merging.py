@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -33,26 +33,44 @@ def merge(first: SemanticMap, second: SemanticMap, transform: torch.Tensor | Non
         OvsegError: the maps don't go together, or the transform moves voxels out of range.
         InvalidFrameError: the transform is not rigid.
     """
-    check_compatible(first, second)
-    if transform is not None:
-        validate_pose(transform)
-    elif first.frame_id != second.frame_id:
-        raise OvsegError(
-            f"the maps are in the frames {first.frame_id!r} and {second.frame_id!r}: give the transform between them"
-        )
-    tables = MapTables(first.config, first.tables.channels or second.tables.channels, first.device)
-    for sums in first.tables.sums():
-        tables.add(sums)
-    for sums in _moved_sums(second, transform, first.config):
-        tables.add(sums.to(first.device))
+    return merge_all([(first, None), (second, transform)])
+
+
+def merge_all(parts: Sequence[tuple[SemanticMap, torch.Tensor | None]]) -> SemanticMap:
+    """Add any number of maps, each under its transform; like `merge`, the first gives the frame.
+
+    Raises:
+        OvsegError: there is no map, the maps don't go together, or a transform moves voxels out of range.
+        InvalidFrameError: a transform is not rigid.
+    """
+    if not parts:
+        raise OvsegError("there is no map to merge: give at least one")
+    maps = [semantic_map for semantic_map, _ in parts]
+    first = maps[0]
+    filled = next((semantic_map for semantic_map in maps if semantic_map.voxel_count), first)
+    vocabulary = first.vocabulary
+    for semantic_map, transform in parts:
+        check_compatible(filled, semantic_map)
+        vocabulary = _union(vocabulary, semantic_map.vocabulary)
+        if transform is not None:
+            validate_pose(transform)
+        elif semantic_map.frame_id != first.frame_id:
+            raise OvsegError(
+                f"the maps are in the frames {first.frame_id!r} and {semantic_map.frame_id!r}: give the transform "
+                "between them"
+            )
+    tables = MapTables(first.config, filled.tables.channels, first.device)
+    for semantic_map, transform in parts:
+        for sums in _moved_sums(semantic_map, transform, first.config):
+            tables.add(sums.to(first.device))
     return SemanticMap.from_tables(
         tables,
         config=first.config,
-        space=first.space or second.space,
-        vocabulary=_union(first.vocabulary, second.vocabulary),
-        revision=first.revision + second.revision,
+        space=next((semantic_map.space for semantic_map in maps if semantic_map.space), None),
+        vocabulary=vocabulary,
+        revision=sum(semantic_map.revision for semantic_map in maps),
         frame_id=first.frame_id,
-        codec=first.codec or (second.codec and second.codec.to(first.device)),
+        codec=filled.codec and filled.codec.to(first.device),
     )
 
 

@@ -1,0 +1,350 @@
+"""Semantic rays: what is seen beyond depth range, remembered as directions out of frontiers.
+
+A pixel at infinite depth has a feature and a direction but no place. Its ray is handed to the frontier
+that it most likely leaves known space through, and there joins the other rays of about the same
+direction, as in RayFronts (Alama et al. 2025, arXiv 2504.06994). Apart from RayFronts:
+
+- a match costs the same whatever else the frame holds: distances are scaled by their limits, not by
+  the largest distance in the frame;
+- directions are binned about the world's up axis in bins of nearly equal area, without a seam;
+- a bin keeps the mean of its directions and their spread, so its own centre and size don't show.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.geometry import unpack_keys
+from ovseg_ros.mapping.columns import Column
+from ovseg_ros.mapping.ray_casting import (
+    DirectionBins,
+    match_frontiers,
+    pixel_directions,
+    pixels_beyond_range,
+    sample_bilinear,
+)
+from ovseg_ros.mapping.voxel_table import VoxelTable
+from ovseg_ros.types import Intrinsics, InvalidFrameError
+
+MIN_DISTANCE_CELLS = 2.0
+"""Frontiers nearer to the camera than this many frontier cells take no rays: their direction says too little."""
+
+MIN_ANGLE_BIN, MAX_ANGLE_BIN = 5.0, 90.0
+
+ROUNDING = 1e-9
+"""By how much the mean of unit vectors may seem longer than 1."""
+
+RAY_KEY_BITS = 63
+"""Of a non-negative int64: three indices of a frontier cell and a bin share them."""
+
+
+@dataclass(frozen=True)
+class RayConfig:
+    """Parameters of SemanticRays.
+
+    Attributes:
+        angle_bin_degrees: extent of a bin of directions, 5 to 90, rounded so that bins fill the sphere.
+        max_rays_per_frame: pixels that a frame casts at most, spread evenly over those it could cast.
+        max_rays: rays remembered at most; those of least weight are forgotten first.
+        erosion: only pixels whose square of this many pixels to each side is all at infinite depth are cast,
+            for features are blurred across the borders of what is near.
+        max_ortho_cells: largest distance of a frontier from a ray that it takes, in frontier cells, below 2.
+        max_distance: largest distance of a frontier from the camera, metres; RayFronts takes 3 times depth range.
+
+    Raises:
+        OvsegError: naming the value, the limit and the fix.
+    """
+
+    angle_bin_degrees: float = 30.0
+    max_rays_per_frame: int = 1000
+    max_rays: int = 20_000
+    erosion: int = 2
+    max_ortho_cells: float = 1.0
+    max_distance: float = 15.0
+
+    def __post_init__(self) -> None:
+        if not MIN_ANGLE_BIN <= self.angle_bin_degrees <= MAX_ANGLE_BIN:
+            raise OvsegError(
+                f"angle_bin_degrees must be {MIN_ANGLE_BIN} to {MAX_ANGLE_BIN}, got {self.angle_bin_degrees}: "
+                "30 tells 46 directions apart"
+            )
+        if not (self.max_rays_per_frame >= 1 and self.max_rays >= 1 and self.erosion >= 0):
+            raise OvsegError(
+                "max_rays_per_frame and max_rays must be at least 1 and erosion at least 0, got "
+                f"{self.max_rays_per_frame}, {self.max_rays} and {self.erosion}: 1000, 20000 and 2 suit a room"
+            )
+        if not 0.0 < self.max_ortho_cells < MIN_DISTANCE_CELLS:
+            raise OvsegError(
+                f"max_ortho_cells must be above 0 and below {MIN_DISTANCE_CELLS}, got {self.max_ortho_cells}: "
+                "1 lets a ray meet the frontiers around it"
+            )
+        if not (math.isfinite(self.max_distance) and self.max_distance > 0):
+            raise OvsegError(
+                f"max_distance must be positive and finite, got {self.max_distance}: take 3 times max_depth"
+            )
+
+
+class SemanticRays:
+    """Rays out of frontiers, one for each frontier and bin of directions, with their mean features.
+
+    Every cast adds a weight of 1, shared among its matched rays. Means don't depend on the order of
+    casts, except that rays forgotten for `RayConfig.max_rays` lose what they had. Memory is bounded by
+    ``max_rays + max_rays_per_frame`` rows of 4 C + 80 bytes. Properties that are tensors may be views:
+    read them, and don't keep them across a `cast` or `prune`.
+    """
+
+    def __init__(self, config: RayConfig, cell_size: float, device: torch.device | str = "cpu") -> None:
+        """Make an empty set of rays.
+
+        Args:
+            config: binning, limits and bounds.
+            cell_size: edge of a frontier cell, metres.
+            device: where the rays live; all inputs are brought there.
+
+        Raises:
+            OvsegError: no frontier of this size is within ``config.max_distance``.
+        """
+        if not 0.0 < MIN_DISTANCE_CELLS * cell_size < config.max_distance:
+            raise OvsegError(
+                f"max_distance must be above {MIN_DISTANCE_CELLS} frontier cells of {cell_size} m, got "
+                f"{config.max_distance}: take 3 times max_depth"
+            )
+        self.config = config
+        self.cell_size = cell_size
+        self.device = torch.device(device)
+        self._bins = DirectionBins(config.angle_bin_degrees)
+        self.clear()
+
+    @classmethod
+    def from_columns(
+        cls,
+        columns: Mapping[str, torch.Tensor],
+        config: RayConfig,
+        cell_size: float,
+        device: torch.device | str = "cpu",
+    ) -> SemanticRays:
+        """Rebuild rays from what `columns` returned, with the config they were cast with; tensors are copied.
+
+        Raises:
+            OvsegError: naming what makes these no columns of such rays.
+        """
+        rays = cls(config, cell_size, device)
+        columns = {name: column.to(rays.device) for name, column in columns.items()}
+        rays._check_columns(columns)
+        rays._table = rays._empty_table(columns["features"].shape[1])
+        keys = rays._keys(columns["frontier_keys"], columns["bins"])
+        rays._table.write(rays._table.find_or_reserve(keys), columns)
+        return rays
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def cast(
+        self,
+        depth: torch.Tensor,
+        features: torch.Tensor,
+        intrinsics: Intrinsics,
+        pose: torch.Tensor,
+        frontiers: torch.Tensor,
+        frontier_keys: torch.Tensor,
+    ) -> None:
+        """Add the rays of one frame; either all of them or, when it fails, none.
+
+        Args:
+            depth: (H, W) metres; pixels at +inf are cast. To cast what lies beyond a nearer limit of the
+                map too, set those readings to +inf.
+            features: (C, h, w) features whose grid covers the image.
+            intrinsics: of the depth image.
+            pose: (4, 4) float64 camera -> world, optical axes.
+            frontiers: (F, 3) float64 centres of the frontier cells in the world, metres.
+            frontier_keys: (F,) int64 their packed keys.
+
+        Raises:
+            InvalidFrameError: "features" (not finite where they are needed, or not C channels).
+        """
+        channels = self._table.schema["features"].shape[0] if len(self) else None
+        if features.dim() != 3 or 0 in features.shape or channels not in (None, len(features)):
+            raise InvalidFrameError(
+                "features",
+                f"features must be ({channels or 'C'}, h, w), got {tuple(features.shape)}: check the backend's output",
+            )
+        depth, pose = depth.to(self.device), pose.to(self.device, torch.float64)
+        rows, columns = pixels_beyond_range(depth, self.config.erosion, self.config.max_rays_per_frame)
+        if not len(rows):
+            return
+        directions = pixel_directions(rows, columns, intrinsics, pose)
+        frontiers, frontier_keys = self._representable(frontiers.to(self.device), frontier_keys.to(self.device))
+        rays, chosen, cost = match_frontiers(
+            directions,
+            frontiers - pose[:3, 3],
+            min_distance=MIN_DISTANCE_CELLS * self.cell_size,
+            max_distance=self.config.max_distance,
+            max_ortho=self.config.max_ortho_cells * self.cell_size,
+        )
+        if len(rays):
+            image = (intrinsics.height, intrinsics.width)
+            sampled = sample_bilinear(features.to(self.device), rows[rays], columns[rays], image)
+            weights = (1.0 - cost) / (1.0 - cost).sum()
+            self._add(frontier_keys[chosen], frontiers[chosen], directions[rays], weights, sampled)
+        self._unmatched += len(rows) - len(rays)
+
+    def prune(self, frontier_keys: torch.Tensor) -> int:
+        """Forget the rays whose origin is not among the (F,) packed keys of the frontiers; returns how many."""
+        gone = ~torch.isin(self._table.column("frontier_keys"), frontier_keys.to(self.device))
+        return self._table.remove(self._table.column("keys")[gone])
+
+    def clear(self) -> None:
+        """Forget everything, the number of unmatched rays too."""
+        self._table = self._empty_table(0)
+        self._unmatched = 0
+
+    @property
+    def unmatched(self) -> int:
+        """Rays cast so far that no frontier took."""
+        return self._unmatched
+
+    @property
+    def frontier_keys(self) -> torch.Tensor:
+        """(R,) int64 packed key of the frontier that each ray starts at."""
+        return self._table.column("frontier_keys")
+
+    @property
+    def origins(self) -> torch.Tensor:
+        """(R, 3) float64 centres of these frontiers in the world, metres."""
+        return self._table.column("origins")
+
+    @property
+    def directions(self) -> torch.Tensor:
+        """(R, 3) float64 weighted mean directions in the world, of unit length."""
+        return torch.nn.functional.normalize(self._table.column("mean_directions"), dim=-1)
+
+    @property
+    def spread(self) -> torch.Tensor:
+        """(R,) float64 half angles in radians: of the evenly filled cone that scatters as the ray's directions do.
+
+        In such a cone of half angle a the mean of all unit directions has the length (1 + cos a) / 2, the
+        mean resultant length of directional statistics (Mardia and Jupp 2000, section 9.2).
+        """
+        length = self._table.column("mean_directions").norm(dim=-1)
+        return 2.0 * torch.asin((1.0 - length).clamp_(0.0, 1.0).sqrt_())
+
+    @property
+    def weights(self) -> torch.Tensor:
+        """(R,) float64 sums of the shares that each ray had in its casts."""
+        return self._table.column("weights")
+
+    @property
+    def features(self) -> torch.Tensor:
+        """(R, C) float32 weighted mean features."""
+        return self._table.column("features")
+
+    @property
+    def columns(self) -> dict[str, torch.Tensor]:
+        """All that is stored, by name; the inverse of `from_columns`."""
+        return {name: self._table.column(name) for name in self._table.schema if name != "keys"}
+
+    def _empty_table(self, channels: int) -> VoxelTable:
+        columns = {
+            "frontier_keys": Column(torch.int64),
+            "bins": Column(torch.int64),
+            "origins": Column(torch.float64, (3,)),
+            # float64: the spread is a small difference from 1, and shares of a cast are small beside their sum.
+            "mean_directions": Column(torch.float64, (3,)),
+            "weights": Column(torch.float64),
+            "features": Column(torch.float32, (channels,)),
+        }
+        return VoxelTable(columns, self.device)
+
+    def _add(
+        self,
+        frontier_keys: torch.Tensor,
+        origins: torch.Tensor,
+        directions: torch.Tensor,
+        weights: torch.Tensor,
+        features: torch.Tensor,
+    ) -> None:
+        """Add n matched rays to the means of their bins, and forget the lightest bins beyond the limit."""
+        if not features.isfinite().all():
+            raise InvalidFrameError("features", "features are not finite: check the model's weights and precision")
+        bins = self._bins.of(directions)
+        keys, bin_of_ray = torch.unique(self._keys(frontier_keys, bins), return_inverse=True)
+        table = self._table if len(self) else self._empty_table(features.shape[1])
+        places = table.find_or_reserve(keys)
+        before = torch.where(places.known, table.read("weights", places.rows), 0.0)
+        after = before.index_add(0, bin_of_ray, weights)
+
+        def mean(name: str, values: torch.Tensor) -> torch.Tensor:
+            share = (weights / after[bin_of_ray]).to(values)
+            kept = table.read(name, places.rows) * (before / after).to(values)[:, None]
+            return kept.index_add_(0, bin_of_ray, values * share[:, None])
+
+        example = torch.empty_like(keys)
+        example[bin_of_ray] = torch.arange(len(weights), device=keys.device)
+        values = {
+            "frontier_keys": frontier_keys[example],
+            "bins": bins[example],
+            "origins": origins[example],
+            "mean_directions": mean("mean_directions", directions),
+            "weights": after,
+            "features": mean("features", features),
+        }
+        table.write(places, values)
+        self._table = table
+        excess = len(table) - self.config.max_rays
+        if excess > 0:
+            lightest = torch.argsort(table.column("weights"), stable=True)[:excess]
+            table.remove(table.column("keys")[lightest])
+
+    def _keys(self, frontier_keys: torch.Tensor, bins: torch.Tensor) -> torch.Tensor:
+        """(n,) packed keys of `_representable` frontiers and (n,) bins -> (n,) int64 keys of rays."""
+        x, y, z = (unpack_keys(frontier_keys) + (1 << (self._axis_bits - 1))).unbind(dim=-1)
+        cell = (((x << self._axis_bits) | y) << self._axis_bits) | z
+        return (cell << self._bin_bits) | bins
+
+    def _representable(self, frontiers: torch.Tensor, frontier_keys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Those of the (F, 3) frontiers and their (F,) keys that `_keys` can pack beside a bin.
+
+        With bins of 30 degrees these reach 65 km from the origin for cells of 0.25 m, with 10 degrees 32 km.
+        """
+        limit = 1 << (self._axis_bits - 1)
+        indices = unpack_keys(frontier_keys)
+        inside = ((indices >= -limit) & (indices < limit)).all(dim=-1)
+        return frontiers[inside], frontier_keys[inside]
+
+    @property
+    def _bin_bits(self) -> int:
+        return (self._bins.count - 1).bit_length()
+
+    @property
+    def _axis_bits(self) -> int:
+        return (RAY_KEY_BITS - self._bin_bits) // 3
+
+    def _check_columns(self, columns: Mapping[str, torch.Tensor]) -> None:
+        """Refuse what `columns` can't have returned."""
+        features = columns.get("features", torch.empty(0))
+        count, channels = features.shape if features.dim() == 2 else (0, 0)
+        schema = self._empty_table(channels).schema.items()
+        expected = {name: (column.dtype, (count, *column.shape)) for name, column in schema if name != "keys"}
+        found = {name: (column.dtype, tuple(column.shape)) for name, column in columns.items()}
+        if found != expected:
+            wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+            raise OvsegError(f"rays have columns of another size or type ({', '.join(wrong)}): save the map again")
+        origins, keys, bins = columns["origins"], columns["frontier_keys"], columns["bins"]
+        weights, length = columns["weights"], columns["mean_directions"].norm(dim=-1)
+        problems = {
+            "features that are not finite": not features.isfinite().all(),
+            "origins that are not finite": not origins.isfinite().all(),
+            "weights that are not positive and finite": not (weights.isfinite() & (weights > 0)).all(),
+            "mean directions longer than 1 or of no length": not ((length > 0) & (length < 1 + ROUNDING)).all(),
+            "bins out of range": not ((bins >= 0) & (bins < self._bins.count)).all(),
+            "frontier keys out of range": len(self._representable(origins, keys)[1]) != count or (keys < 0).any(),
+            "the same ray twice": len(torch.unique(self._keys(keys, bins))) != count,
+        }
+        present = [problem for problem, there in problems.items() if there]
+        if present:
+            raise OvsegError(f"rays are damaged: they have {' and '.join(present)}: save the map again")
