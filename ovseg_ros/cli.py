@@ -14,6 +14,7 @@ from ovseg_ros import __version__
 from ovseg_ros.errors import OvsegError
 
 DATASETS = ("auto", "replica", "scannet", "posed_rgbd", "rooms")
+MAP_LAYERS = ("voxels", "occupancy", "frontiers", "rays")
 DEMO_ROOMS, DEMO_SEED = 1, 7
 DEMO_WORDS = ("chair", "table", "window", "sofa", "bottle", "plant", "television", "piano")
 """What `ovseg demo SEQUENCE` asks about a recording when no words are given."""
@@ -107,6 +108,7 @@ def _map(options: argparse.Namespace) -> dict[str, Any]:
         feature_dtype=options.feature_dtype,
         feature_voxel_size=options.feature_voxel_size,
         feature_components=options.feature_components,
+        layers=options.layers,
     )
     storage.check_target(options.out)
     sequence = _open(options.sequence, options.dataset)
@@ -189,14 +191,14 @@ def _info(options: argparse.Namespace) -> dict[str, Any]:
 
 def _merge(options: argparse.Namespace) -> dict[str, Any]:
     from ovseg_ros.geometry import rigid_transform
-    from ovseg_ros.mapping import merge, merge_all, storage
+    from ovseg_ros.mapping import merge_all, storage
 
     if options.transform and len(options.maps) != 2:
         raise OvsegError(f"--transform is between two maps, got {len(options.maps)}: merge them two by two")
     storage.check_target(options.out)
     transform = rigid_transform(options.transform[:3], options.transform[3:]) if options.transform else None
-    maps = [storage.load(path) for path in options.maps]
-    merged = merge(*maps, transform) if transform is not None else merge_all([(part, None) for part in maps])
+    transforms = [None, transform, *[None] * len(options.maps)]
+    merged = merge_all([(storage.load(path), pose) for path, pose in zip(options.maps, transforms, strict=False)])
     storage.save(merged, options.out)
     text = f"{len(options.maps)} maps, {merged.voxel_count} voxels: {options.out}"
     return {"maps": len(options.maps), "voxels": merged.voxel_count, "map": str(options.out), "text": text}
@@ -317,6 +319,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     map_.add_argument(
         "--feature-components", type=_count, default=0, metavar="K", help="compress features to K numbers"
+    )
+    map_.add_argument(
+        "--layers",
+        choices=MAP_LAYERS,
+        default="voxels",
+        help="what the map holds; each includes those before (%(default)s)",
     )
     map_.add_argument("-o", "--out", type=Path, required=True, metavar="MAP", help="file to write, NAME.ovmap")
     _add_model(map_)

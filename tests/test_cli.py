@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
+from ovseg_ros import cli
 from ovseg_ros.cli import main
 from ovseg_ros.datasets import open_sequence
-from ovseg_ros.mapping import storage
+from ovseg_ros.mapping import LAYERS, storage
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +127,15 @@ def test_maps_can_be_merged(saved_map: Path, tmp_path: Path, capsys: pytest.Capt
     assert "two maps, got 3" in capsys.readouterr().err
     assert main(["merge", str(saved_map), str(twice), "-o", str(moved), *turn[:-2], "3", "4"]) == 1
     assert "not a rotation" in capsys.readouterr().err
+
+
+def test_a_map_can_have_layers(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.MAP_LAYERS == LAYERS
+    out = tmp_path / "layers.ovmap"
+    numbers(capsys, "map", str(recording), "-o", str(out), "--voxel-size", "0.1", "--layers", "rays")
+    layers = storage.load(out).layers
+    assert layers.occupancy is not None and layers.frontiers is not None and layers.rays is not None
+    assert len(layers.occupancy.free_keys) > 1000
 
 
 def test_a_map_can_be_made_smaller(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

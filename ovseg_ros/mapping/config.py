@@ -10,6 +10,9 @@ import torch
 from ovseg_ros.errors import OvsegError
 
 FEATURE_DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "float16": torch.float16}
+LAYERS = ("voxels", "occupancy", "frontiers", "rays")
+"""What a map may hold; each includes those before it."""
+
 MIN_VOXEL_SIZE = 0.001
 MAX_VOXEL_SIZE = 10.0
 MAX_FEATURE_BLOCK = 16
@@ -30,6 +33,8 @@ class MappingConfig:
             up to 16 of them; 0 keeps a feature for every voxel.
         feature_components: numbers that each feature is compressed to by a principal component analysis of the first
             frames, fewer than the features have; 0 keeps features as they are.
+        layers: "voxels" alone; "occupancy": free space too, and what turns out to be gone is forgotten; "frontiers":
+            and where free space ends; "rays": and in which directions from there something was seen out of range.
         max_weight: pixels that a voxel's means count for at most: smaller lets old views fade; 0 is no limit.
 
     Raises:
@@ -43,6 +48,7 @@ class MappingConfig:
     feature_voxel_size: float = 0.0
     feature_components: int = 0
     max_weight: float = 0.0
+    layers: str = "voxels"
 
     def __post_init__(self) -> None:
         if not MIN_VOXEL_SIZE <= self.voxel_size <= MAX_VOXEL_SIZE:
@@ -60,6 +66,10 @@ class MappingConfig:
                 "float16 halves the memory of the features"
             )
 
+        if self.layers not in LAYERS:
+            raise OvsegError(
+                f"layers must be one of {', '.join(LAYERS)}, got {self.layers!r}: each includes those before it"
+            )
         ratio = self.feature_voxel_size / self.voxel_size
         if self.feature_voxel_size and not (
             abs(ratio - round(ratio)) < RATIO_TOLERANCE and 1 <= round(ratio) <= MAX_FEATURE_BLOCK

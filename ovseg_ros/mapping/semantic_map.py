@@ -11,6 +11,7 @@ from ovseg_ros.geometry import unpack_keys, voxel_centres
 from ovseg_ros.mapping.compression import FeatureCodec
 from ovseg_ros.mapping.config import MappingConfig
 from ovseg_ros.mapping.fusion import build_fusion_operator
+from ovseg_ros.mapping.layers import SpatialLayers
 from ovseg_ros.mapping.online_compression import OnlineCompression
 from ovseg_ros.mapping.tables import MapTables, VoxelSums
 from ovseg_ros.types import InvalidFrameError, RgbdFrame, Segmentation
@@ -56,6 +57,7 @@ class SemanticMap:
         self._revision = 0
         self._tables = self._empty_tables(0)
         self._compression = OnlineCompression(self.config.feature_components)
+        self._layers = SpatialLayers(self.config, self.device)
 
     @classmethod
     def from_tables(
@@ -68,6 +70,7 @@ class SemanticMap:
         revision: int,
         frame_id: str = "map",
         codec: FeatureCodec | None = None,
+        layers: SpatialLayers | None = None,
     ) -> SemanticMap:
         """Make a map of tables that are filled already, on their device.
 
@@ -79,11 +82,13 @@ class SemanticMap:
             revision: frames that are in it.
             frame_id: name of the world frame.
             codec: what compressed the features; None if nothing did.
+            layers: on the same device; None takes empty ones.
         """
         restored = cls(config, space=space, vocabulary=vocabulary, device=tables.voxels.device, frame_id=frame_id)
         restored._tables = tables
         restored._revision = revision
         restored._compression = OnlineCompression(config.feature_components, codec)
+        restored._layers = layers or restored._layers
         return restored
 
     @classmethod
@@ -98,6 +103,7 @@ class SemanticMap:
         device: torch.device | str = "cpu",
         frame_id: str = "map",
         codec: FeatureCodec | None = None,
+        layers: SpatialLayers | None = None,
     ) -> SemanticMap:
         """Rebuild a map from what `columns` returned; the tensors are copied, keys must be distinct."""
         tables = MapTables(config, columns["features"].shape[1], torch.device(device))
@@ -111,6 +117,7 @@ class SemanticMap:
             revision=revision,
             frame_id=frame_id,
             codec=codec,
+            layers=layers,
         )
 
     def integrate(self, frame: RgbdFrame, segmentation: Segmentation) -> None:
@@ -130,7 +137,8 @@ class SemanticMap:
         operator = build_fusion_operator(
             frame.depth.to(self.device), frame.intrinsics, frame.pose.to(self.device), (grid[0], grid[1]), self.config
         )
-        if not len(operator.keys):
+        observation = self._layers.observe(frame, operator.keys)
+        if not len(operator.keys) and (observation is None or not len(observation.block_keys)):
             raise InvalidFrameError(
                 "no_depth",
                 f"the frame has no depth reading between {self.config.min_depth} and {self.config.max_depth} m: "
@@ -151,6 +159,8 @@ class SemanticMap:
         self._tables = tables
         self._space = segmentation.space
         self._revision += 1
+        if observation is not None:
+            self._tables.remove(self._layers.apply(observation, frame, features))
         self._tables = self._compression.learn(features, self._tables)
 
     def remove(self, keys: torch.Tensor) -> int:
@@ -163,6 +173,7 @@ class SemanticMap:
         """Forget all voxels. The revision grows, so that nothing computed before is taken for current."""
         self._tables = self._empty_tables(0)
         self._compression = OnlineCompression(self.config.feature_components)
+        self._layers = SpatialLayers(self.config, self.device)
         self._revision += 1
 
     @property
@@ -242,6 +253,11 @@ class SemanticMap:
     def last_seen(self) -> torch.Tensor:
         """(N,) int64 newest stamp of a frame that saw the voxel, nanoseconds."""
         return self._tables.voxels.column("last_seen")
+
+    @property
+    def layers(self) -> SpatialLayers:
+        """Free space, frontiers and rays, as far as `config.layers` has them."""
+        return self._layers
 
     @property
     def tables(self) -> MapTables:

@@ -22,6 +22,7 @@ from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping.compression import FeatureCodec
 from ovseg_ros.mapping.config import MappingConfig
 from ovseg_ros.mapping.fusion import coarse_keys
+from ovseg_ros.mapping.layers import SpatialLayers
 from ovseg_ros.mapping.semantic_map import SemanticMap
 from ovseg_ros.mapping.tables import MapTables
 from ovseg_ros.vocabulary import Vocabulary
@@ -35,6 +36,9 @@ STORED_DTYPES = {torch.float32: "F32", torch.float16: "F16", torch.int64: "I64",
 
 CODEC_PREFIX = "codec_"
 """Of the tensors that say how features are compressed."""
+
+LAYER_SEPARATOR = "."
+"""Is in the names of the layers' columns and in no other."""
 
 MAX_REVISION = 2**63 - 1
 
@@ -50,6 +54,7 @@ def save(semantic_map: SemanticMap, path: str | os.PathLike[str]) -> None:
     target = check_target(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     columns = {name: column.cpu() for name, column in semantic_map.columns.items()}
+    columns |= {name: column.cpu() for name, column in semantic_map.layers.columns.items()}
     if semantic_map.codec:
         columns |= {CODEC_PREFIX + name: tensor.cpu() for name, tensor in semantic_map.codec.tensors().items()}
     try:
@@ -103,7 +108,8 @@ def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Se
             header = _Header.parse(source, file.metadata() or {})
             names = list(file.keys())
             codec = _codec(source, {name: file.get_tensor(name) for name in names if name.startswith(CODEC_PREFIX)})
-            names = [name for name in names if not name.startswith(CODEC_PREFIX)]
+            layers = {name: file.get_tensor(name) for name in names if LAYER_SEPARATOR in name}
+            names = [name for name in names if not name.startswith(CODEC_PREFIX) and name not in layers]
             header.check_columns(source, {name: file.get_slice(name) for name in names})
             columns = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
@@ -122,6 +128,7 @@ def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Se
         device=device,
         frame_id=header.frame,
         codec=codec,
+        layers=_layers(source, layers, header.config, device),
     )
 
 
@@ -199,6 +206,16 @@ def _codec(source: Path, tensors: dict[str, torch.Tensor]) -> FeatureCodec | Non
         return FeatureCodec.from_tensors({name.removeprefix(CODEC_PREFIX): tensors[name] for name in tensors})
     except OvsegError as error:
         raise OvsegError(f"{source} is damaged (codec: {error})") from error
+
+
+def _layers(
+    source: Path, columns: dict[str, torch.Tensor], config: MappingConfig, device: torch.device | str
+) -> SpatialLayers:
+    """The layers of the map in ``source``."""
+    try:
+        return SpatialLayers.from_columns(columns, config, device)
+    except OvsegError as error:
+        raise OvsegError(f"{source} is damaged ({error})") from error
 
 
 def _check_version(source: Path, fields: dict[str, str]) -> None:

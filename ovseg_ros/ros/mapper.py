@@ -114,6 +114,7 @@ class MappingNode(LifecycleNode):
             feature_voxel_size=parameters["mapping.feature_voxel_size"],
             feature_components=parameters["mapping.feature_components"],
             max_weight=parameters["mapping.max_weight"],
+            layers=parameters["mapping.layers"],
         )
         device = resolve_device(parameters["device"])
         self.get_logger().info(f"loading {parameters['backend']} on {device}")

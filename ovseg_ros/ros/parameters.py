@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.mapping import MappingConfig
+from ovseg_ros.mapping import LAYERS, MappingConfig
 from ovseg_ros.query import calibration
 
 if TYPE_CHECKING:
@@ -129,6 +129,12 @@ MAPPING_PARAMETERS: tuple[ParameterSpec, ...] = (
         "Pixels that a voxel's mean counts for at most, so that old views fade; 0: no limit.",
         0.0,
         1e9,
+    ),
+    ParameterSpec(
+        "mapping.layers",
+        MappingConfig.layers,
+        "What the map holds, each including those before; from occupancy on, what is gone is forgotten.",
+        choices=LAYERS,
     ),
     ParameterSpec(
         "mapping.queue_size", 5, "Matched frames that may wait for the model; then the oldest is dropped.", 1, 10000

@@ -1,0 +1,186 @@
+"""Frontiers: where free space ends at space that nobody has seen (Yamauchi 1997), as RayFronts counts them.
+
+A cell is a frontier cell if it is free and the cube of cells around it, itself included, holds enough
+unobserved and enough free cells. Frontier cells are counted in coarse cells; those with enough members
+are the frontiers. All of it is integer arithmetic on indices, so a frontier has one key for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.geometry import in_key_range, pack_keys, unpack_keys
+from ovseg_ros.mapping.occupancy import UNOBSERVED, OccupancyGrid
+
+MAX_RADIUS = 2
+"""A cube of 5 x 5 x 5 cells is counted in a byte, one of 7 x 7 x 7 isn't."""
+
+MAX_GROUP = 64
+
+
+@dataclass(frozen=True)
+class FrontierConfig:
+    """Parameters of Frontiers; the defaults are those of RayFronts.
+
+    Attributes:
+        radius: cells to each side of the cube around a cell.
+        min_unobserved: unobserved cells in the cube of a frontier cell, at least.
+        min_free: free cells in that cube, at least, the cell itself included.
+        group: cells along the edge of a coarse cell.
+        min_members: frontier cells in a frontier, at least.
+
+    Raises:
+        OvsegError: naming the value, the limit and the fix.
+    """
+
+    radius: int = 1
+    min_unobserved: int = 9
+    min_free: int = 4
+    group: int = 5
+    min_members: int = 13
+
+    def __post_init__(self) -> None:
+        cube = (2 * self.radius + 1) ** 3
+        limits = {
+            "radius": (1, MAX_RADIUS, 1),
+            "min_unobserved": (1, cube, 9),
+            "min_free": (1, cube, 4),
+            "group": (1, MAX_GROUP, 5),
+            "min_members": (1, self.group**3, min(13, self.group**3)),
+        }
+        for name, (least, most, fix) in limits.items():
+            if not least <= getattr(self, name) <= most:
+                raise OvsegError(f"{name} must be {least} to {most}, got {getattr(self, name)}: {fix} will do")
+
+
+class Frontiers:
+    """The frontiers of an OccupancyGrid, kept up to date where it changes.
+
+    Coarse cell c of an axis holds the cells from ``c * group - group // 2`` on. An update costs what the
+    changed box costs, and a sort of all frontiers, of which there are a few thousand in a building.
+    """
+
+    def __init__(self, config: FrontierConfig, voxel_size: float, device: torch.device | str = "cpu") -> None:
+        """Make an empty set.
+
+        Args:
+            config: what makes a frontier.
+            voxel_size: edge of a cell of the grid, metres.
+            device: of the grid.
+        """
+        self.config = config
+        self.voxel_size = voxel_size
+        self.device = torch.device(device)
+        self._keys = self._no_keys()
+
+    @classmethod
+    def from_columns(
+        cls,
+        columns: Mapping[str, torch.Tensor],
+        config: FrontierConfig,
+        voxel_size: float,
+        device: torch.device | str = "cpu",
+    ) -> Frontiers:
+        """Rebuild what `columns` returned; the tensor is copied.
+
+        Raises:
+            OvsegError: naming what makes these no columns of frontiers.
+        """
+        keys = columns.get("keys", torch.empty(0))
+        if columns.keys() != {"keys"} or keys.dtype != torch.int64 or keys.dim() != 1:
+            raise OvsegError("frontiers need one column of (n,) int64 keys: save the map again")
+        if (keys < 0).any() or not (keys.diff() > 0).all():
+            raise OvsegError("frontiers are damaged: their keys are negative or not ascending: save the map again")
+        frontiers = cls(config, voxel_size, device)
+        frontiers._keys = keys.to(frontiers.device, copy=True)
+        return frontiers
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def update(self, occupancy: OccupancyGrid, box: torch.Tensor) -> None:
+        """Look again at what a change of the grid may have changed.
+
+        Args:
+            occupancy: the grid, after the change.
+            box: (2, 3) int64 lowest and highest cell that changed, as in `Observation.box`.
+
+        Raises:
+            OvsegError: the box has too many cells.
+        """
+        low, high = box.to(self.device)
+        if (high < low).any():
+            return
+        # Cells see as far as the cube around them, and coarse cells are counted as a whole.
+        first, last = self._coarse(low - self.config.radius), self._coarse(high + self.config.radius)
+        found = self._found_in(occupancy, first, last)
+        kept = unpack_keys(self._keys)
+        outside = ((kept < first) | (kept > last)).any(dim=-1)
+        self._keys = torch.cat((self._keys[outside], found)).sort().values
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._keys = self._no_keys()
+
+    @property
+    def cell_size(self) -> float:
+        """Edge of a coarse cell, metres."""
+        return self.config.group * self.voxel_size
+
+    @property
+    def keys(self) -> torch.Tensor:
+        """(F,) int64 packed indices of the frontiers' coarse cells, ascending."""
+        return self._keys
+
+    @property
+    def positions(self) -> torch.Tensor:
+        """(F, 3) float64 centres of the frontiers' coarse cells in the world, metres."""
+        group = self.config.group
+        return (unpack_keys(self._keys).double() * group + ((group - 1) / 2 - group // 2)) * self.voxel_size
+
+    @property
+    def columns(self) -> dict[str, torch.Tensor]:
+        """Keys (F,) int64; the inverse of `from_columns`."""
+        return {"keys": self._keys}
+
+    def _no_keys(self) -> torch.Tensor:
+        return torch.empty(0, dtype=torch.int64, device=self.device)
+
+    def _coarse(self, cells: torch.Tensor) -> torch.Tensor:
+        group = self.config.group
+        return torch.div(cells + group // 2, group, rounding_mode="floor")
+
+    def _found_in(self, occupancy: OccupancyGrid, first: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+        """(n,) packed keys of the frontiers from coarse cell ``first`` to ``last``, (3,) indices."""
+        radius, group = self.config.radius, self.config.group
+        low = first * group - group // 2
+        shape = (last - first + 1) * group
+        log_odds = occupancy.window(low - radius, shape + 2 * radius)
+        unobserved = log_odds == UNOBSERVED
+        free = (log_odds < 0) & ~unobserved
+        members = free[radius:-radius, radius:-radius, radius:-radius]
+        members = members & (_cube_sums(unobserved, radius) >= self.config.min_unobserved)
+        members &= _cube_sums(free, radius) >= self.config.min_free
+
+        coarse = torch.div(members.nonzero(), group, rounding_mode="floor")
+        _, ny, nz = (last - first + 1).tolist()
+        numbers, counts = torch.unique((coarse[:, 0] * ny + coarse[:, 1]) * nz + coarse[:, 2], return_counts=True)
+        numbers = numbers[counts >= self.config.min_members]
+        found = torch.stack((numbers // (ny * nz), numbers // nz % ny, numbers % nz), dim=-1) + first
+        return pack_keys(found[in_key_range(found)])
+
+
+def _cube_sums(marks: torch.Tensor, radius: int) -> torch.Tensor:
+    """(nx, ny, nz) bool -> int8 counts in the cubes of ``radius`` cells to each side that fit: 2 radius fewer each."""
+    sums = marks.to(torch.int8)
+    for axis in range(3):
+        size = sums.shape[axis] - 2 * radius
+        total = sums.narrow(axis, 0, size).clone()
+        for start in range(1, 2 * radius + 1):
+            total += sums.narrow(axis, start, size)
+        sums = total
+    return sums

@@ -1,0 +1,129 @@
+"""What a map knows beside its voxels: which space is free, where that ends, and what lies beyond.
+
+The layers build on each other, so a map has the first few of them: occupancy, frontiers, rays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.mapping.config import LAYERS, MappingConfig
+from ovseg_ros.mapping.frontiers import FrontierConfig, Frontiers
+from ovseg_ros.mapping.occupancy import Observation, OccupancyConfig, OccupancyGrid
+from ovseg_ros.mapping.rays import RayConfig, SemanticRays
+from ovseg_ros.types import RgbdFrame
+
+RAY_REACH = 3.0
+"""Frontiers take rays up to this many times the depth range away, as in RayFronts."""
+
+
+class SpatialLayers:
+    """The layers of one map that its configuration names.
+
+    Attributes:
+        occupancy: free and occupied cells; None without that layer.
+        frontiers: where free space ends; None without that layer.
+        rays: features seen beyond depth range; None without that layer.
+    """
+
+    def __init__(self, config: MappingConfig, device: torch.device | str = "cpu") -> None:
+        """Make the layers empty."""
+        count = LAYERS.index(config.layers)
+        self._config = config
+        self._frontier_config = FrontierConfig()
+        self._ray_config = RayConfig(max_distance=RAY_REACH * config.max_depth)
+        self.occupancy: OccupancyGrid | None = None
+        self.frontiers: Frontiers | None = None
+        self.rays: SemanticRays | None = None
+        if count >= 1:
+            self.occupancy = OccupancyGrid(OccupancyConfig(), config.voxel_size, device)
+        if count >= 2:
+            self.frontiers = Frontiers(self._frontier_config, config.voxel_size, device)
+        if count >= 3:
+            self.rays = SemanticRays(self._ray_config, self._frontier_config.group * config.voxel_size, device)
+
+    @classmethod
+    def from_columns(
+        cls, columns: Mapping[str, torch.Tensor], config: MappingConfig, device: torch.device | str = "cpu"
+    ) -> SpatialLayers:
+        """Rebuild what `columns` returned; the tensors are copied.
+
+        Raises:
+            OvsegError: naming what makes these no columns of the configured layers.
+        """
+        layers = cls(config, device)
+        parts: dict[str, dict[str, torch.Tensor]] = {name: {} for name in layers._present()}
+        for name, column in columns.items():
+            layer, _, rest = name.partition(".")
+            if layer not in parts:
+                raise OvsegError(f"a map with layers {config.layers!r} has no column {name!r}: save the map again")
+            parts[layer][rest] = column
+        if layers.occupancy is not None:
+            layers.occupancy = OccupancyGrid.from_columns(
+                parts["occupancy"], layers.occupancy.config, config.voxel_size, device
+            )
+        if layers.frontiers is not None:
+            layers.frontiers = Frontiers.from_columns(
+                parts["frontiers"], layers._frontier_config, config.voxel_size, device
+            )
+        if layers.rays is not None:
+            layers.rays = SemanticRays.from_columns(parts["rays"], layers._ray_config, layers.rays.cell_size, device)
+        return layers
+
+    def observe(self, frame: RgbdFrame, hits: torch.Tensor) -> Observation | None:
+        """Work out what a frame says of space; nothing changes.
+
+        Args:
+            frame: its depth may have no reading in range: +inf and readings too far tell of free space.
+            hits: (V,) int64 packed keys of the voxels that its readings fell into.
+        """
+        if self.occupancy is None:
+            return None
+        return self.occupancy.observe(
+            frame.depth,
+            frame.intrinsics,
+            frame.pose,
+            hits,
+            min_depth=self._config.min_depth,
+            max_depth=self._config.max_depth,
+            stamp_ns=frame.stamp_ns,
+        )
+
+    def apply(self, observation: Observation, frame: RgbdFrame, features: torch.Tensor) -> torch.Tensor:
+        """Write what `observe` returned, and bring the layers above up to date.
+
+        Args:
+            observation: of this frame.
+            frame: the frame.
+            features: (C, h, w) over its image.
+
+        Returns:
+            (n,) int64 packed keys of cells that turned out to be free: no voxel belongs there any more.
+        """
+        if self.occupancy is None:
+            return observation.freed
+        self.occupancy.apply(observation)
+        if self.frontiers is not None:
+            self.frontiers.update(self.occupancy, observation.box)
+        if self.frontiers is not None and self.rays is not None:
+            self.rays.prune(self.frontiers.keys)
+            depth = torch.where(frame.depth > self._config.max_depth, math.inf, frame.depth)
+            self.rays.cast(depth, features, frame.intrinsics, frame.pose, self.frontiers.positions, self.frontiers.keys)
+        return observation.freed
+
+    @property
+    def columns(self) -> dict[str, torch.Tensor]:
+        """All that is stored, as "layer.column"; the inverse of `from_columns`."""
+        return {
+            f"{name}.{column}": values
+            for name, layer in self._present().items()
+            for column, values in layer.columns.items()
+        }
+
+    def _present(self) -> dict[str, OccupancyGrid | Frontiers | SemanticRays]:
+        layers = {"occupancy": self.occupancy, "frontiers": self.frontiers, "rays": self.rays}
+        return {name: layer for name, layer in layers.items() if layer is not None}

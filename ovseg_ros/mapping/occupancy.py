@@ -1,0 +1,364 @@
+"""Which cells are occupied, free, or have never been seen: log-odds in blocks of 8 x 8 x 8 cells.
+
+Log-odds add up (Moravec and Elfes 1985) and are clamped, so that the map can change its mind in a known
+number of frames (Hornung et al. 2013, OctoMap, section 3.2). They are small integers, one byte per cell.
+
+The blocks are rows of a `VoxelTable`: growing adds a block of rows and copies nothing, and a frame reads
+and writes the rows it sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.geometry import KEY_LIMIT, pack_keys, unpack_keys
+from ovseg_ros.mapping.blocks import (
+    BLOCK,
+    BLOCK_CELLS,
+    BLOCK_LIMIT,
+    BlockBox,
+    block_keys_of,
+    cell_numbers,
+    marked_keys,
+    neighbours_towards,
+)
+from ovseg_ros.mapping.columns import Column
+from ovseg_ros.mapping.free_space import blocks_in_view, free_cells, reach_of, view_box
+from ovseg_ros.mapping.voxel_hash import EMPTY
+from ovseg_ros.mapping.voxel_table import VoxelTable
+from ovseg_ros.types import Intrinsics
+
+UNOBSERVED = -128
+"""What a cell holds that no frame has said anything about; also what a frame says about such a cell."""
+
+MAX_LOG_ODDS = 63
+"""Clamped log-odds and one frame's evidence add up within a byte."""
+
+NANOSECONDS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class OccupancyConfig:
+    """Parameters of an OccupancyGrid. Log-odds are counted in steps of their own.
+
+    Attributes:
+        hit: steps that a cell gains in a frame with a reading in it.
+        miss: steps that it loses in a frame that sees it empty.
+        max_log_odds: a cell gains up to here. With the defaults an occupied cell is free after at most 21
+            frames that see it empty.
+        min_log_odds: a cell loses down to here.
+        decay_seconds: time in which evidence fades by one step towards unknown; 0 keeps it for ever.
+
+    Raises:
+        OvsegError: naming the value, the limit and the fix.
+    """
+
+    hit: int = 3
+    miss: int = 1
+    max_log_odds: int = 20
+    min_log_odds: int = -20
+    decay_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("hit", self.hit), ("miss", self.miss)):
+            if not 1 <= value <= MAX_LOG_ODDS:
+                raise OvsegError(f"{name} must be 1 to {MAX_LOG_ODDS} steps, got {value}: 3 for hit and 1 for miss do")
+        if not (self.hit <= self.max_log_odds <= MAX_LOG_ODDS):
+            raise OvsegError(
+                f"max_log_odds must be hit, {self.hit}, to {MAX_LOG_ODDS}, got {self.max_log_odds}: "
+                "20 forgets a thing 21 frames after it is gone"
+            )
+        if not (-MAX_LOG_ODDS <= self.min_log_odds <= -self.miss):
+            raise OvsegError(
+                f"min_log_odds must be {-MAX_LOG_ODDS} to minus miss, {-self.miss}, got {self.min_log_odds}: "
+                "-20 lets a thing appear within 7 frames"
+            )
+        if not (self.decay_seconds == 0 or 1e-3 <= self.decay_seconds <= 1e6):
+            raise OvsegError(
+                f"decay_seconds must be 0.001 to 1000000, or 0 for never, got {self.decay_seconds}: "
+                "10 forgets an unseen cell after some minutes"
+            )
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one frame says, worked out against the grid as it was; `OccupancyGrid.apply` writes it.
+
+    Attributes:
+        freed: (n,) int64 packed keys of the cells that are free with this frame and weren't before, or have
+            a hit of this frame that didn't outweigh what was known: no semantic voxel belongs there. Remove
+            them after the frame's voxels were added.
+        box: (2, 3) int64 lowest and highest cell that may change, on whole blocks; the highest is below
+            the lowest where the frame says nothing.
+        block_keys: (B,) int64 distinct packed indices of the blocks it says something about.
+        log_odds: (B, 512) int8 what their cells will hold.
+        stamps: (B,) int64 nanoseconds, what their stamps will be.
+        changes: `OccupancyGrid.changes` of the grid it was worked out against.
+    """
+
+    freed: torch.Tensor
+    box: torch.Tensor
+    block_keys: torch.Tensor
+    log_odds: torch.Tensor
+    stamps: torch.Tensor
+    changes: int
+
+
+class OccupancyGrid:
+    """Log-odds of cells that are as large as voxels and have the same keys. Above 0 is occupied, below 0 free.
+
+    A cell at 0 has been seen, but nothing is known of it: a surface is too near to tell, or hits and
+    misses cancel out.
+
+    The work for a frame is proportional to what it sees. Evidence fades when its block is next seen: the
+    stamp of a block says up to when it has faded, in whole steps. A cell that has faded to 0 is unobserved.
+    """
+
+    def __init__(self, config: OccupancyConfig, voxel_size: float, device: torch.device | str = "cpu") -> None:
+        """Make a grid in which nothing has been observed.
+
+        Args:
+            config: evidence, clamping and decay.
+            voxel_size: edge of a cell, metres.
+            device: where the grid lives; frames are brought there.
+        """
+        self.config = config
+        self.voxel_size = voxel_size
+        self.device = torch.device(device)
+        self._table = self._empty_table()
+        self._changes = 0
+
+    @classmethod
+    def from_columns(
+        cls,
+        columns: Mapping[str, torch.Tensor],
+        config: OccupancyConfig,
+        voxel_size: float,
+        device: torch.device | str = "cpu",
+    ) -> OccupancyGrid:
+        """Rebuild a grid from what `columns` returned; the tensors are copied.
+
+        Raises:
+            OvsegError: naming what makes these no columns of a grid.
+        """
+        grid = cls(config, voxel_size, device)
+        columns = {name: column.to(grid.device) for name, column in columns.items()}
+        _check_columns(columns)
+        values = {"log_odds": columns["log_odds"], "stamps": columns["stamps"]}
+        grid._table.write(grid._table.find_or_reserve(columns["block_keys"]), values)
+        return grid
+
+    def observe(
+        self,
+        depth: torch.Tensor,
+        intrinsics: Intrinsics,
+        pose: torch.Tensor,
+        hits: torch.Tensor,
+        *,
+        min_depth: float,
+        max_depth: float,
+        stamp_ns: int,
+    ) -> Observation:
+        """Work out what a frame says; the grid stays as it is.
+
+        Args:
+            depth: (H, W) metres along the optical axis. +inf and readings beyond ``max_depth`` free
+                space up to there; NaN, 0, negative ones, -inf and those below ``min_depth`` say nothing.
+            intrinsics: of the depth image.
+            pose: (4, 4) float64 camera -> world, optical axes.
+            hits: (V,) int64 packed keys of the voxels that readings fell into. They are occupied,
+                whatever else the frame says.
+            min_depth: metres; no cell is freed nearer than this, nor than one cell.
+            max_depth: metres.
+            stamp_ns: when the frame was taken, nanoseconds.
+
+        Raises:
+            OvsegError: the frame reaches over too many cells.
+        """
+        depth, pose = depth.to(self.device), pose.to(self.device, torch.float64)
+        box, evidence = self._evidence(depth, intrinsics, pose, hits.to(self.device), min_depth, max_depth)
+        block_keys = pack_keys(box)
+        rows = self._table.rows_of(block_keys)
+        known = (rows != EMPTY).nonzero().squeeze(1)
+        before = torch.full_like(evidence, UNOBSERVED)
+        before[known] = self._table.read("log_odds", rows[known])
+        stamps = torch.full_like(block_keys, stamp_ns)
+        stamps[known] = self._table.read("stamps", rows[known])
+        before, stamps = self._faded(before, stamps, stamp_ns)
+
+        sums = before.masked_fill(before == UNOBSERVED, 0).add_(evidence)
+        sums.clamp_(self.config.min_log_odds, self.config.max_log_odds)
+        after = torch.where(evidence == UNOBSERVED, before, sums)
+        was_free = (before < 0) & (before != UNOBSERVED)
+        freed = (after < 0) & (evidence != UNOBSERVED) & ((evidence > 0) | ~was_free)
+        extent = torch.tensor([[0, 0, 0], [-1, -1, -1]], device=self.device)
+        if len(box):
+            extent = torch.stack((box.amin(dim=0) * BLOCK, (box.amax(dim=0) + 1) * BLOCK - 1))
+        return Observation(marked_keys(block_keys, freed), extent, block_keys, after, stamps, self._changes)
+
+    def apply(self, observation: Observation) -> None:
+        """Write what `observe` returned; either all of it or, when memory runs out, nothing.
+
+        Raises:
+            ValueError: the grid has changed since.
+        """
+        if observation.changes != self._changes:
+            raise ValueError("the grid has changed since this observation: observe and apply one frame after the other")
+        places = self._table.find_or_reserve(observation.block_keys)
+        self._table.write(places, {"log_odds": observation.log_odds, "stamps": observation.stamps})
+        self._changes += 1
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._table = self._empty_table()
+        self._changes += 1
+
+    @property
+    def changes(self) -> int:
+        """Grows by one with each change."""
+        return self._changes
+
+    @property
+    def block_count(self) -> int:
+        """Blocks that hold something, B below."""
+        return len(self._table)
+
+    @property
+    def columns(self) -> dict[str, torch.Tensor]:
+        """Block_keys (B,) int64, log_odds (B, 512) int8, stamps (B,) int64; the inverse of `from_columns`."""
+        names = {"block_keys": "keys", "log_odds": "log_odds", "stamps": "stamps"}
+        return {name: self._table.column(column) for name, column in names.items()}
+
+    @property
+    def column_bytes(self) -> int:
+        """Memory of the blocks that there are."""
+        return self._table.column_bytes
+
+    @property
+    def occupied_keys(self) -> torch.Tensor:
+        """(n,) int64 packed keys of the occupied cells."""
+        parts = self._table.chunks("keys", "log_odds")
+        return torch.cat([marked_keys(keys, log_odds > 0) for keys, log_odds in parts])
+
+    @property
+    def free_keys(self) -> torch.Tensor:
+        """(n,) int64 packed keys of the free cells."""
+        parts = self._table.chunks("keys", "log_odds")
+        return torch.cat([marked_keys(keys, (log_odds < 0) & (log_odds != UNOBSERVED)) for keys, log_odds in parts])
+
+    def log_odds(self, keys: torch.Tensor) -> torch.Tensor:
+        """(n,) packed keys of cells -> (n,) int8, UNOBSERVED where nothing is known."""
+        cells = unpack_keys(keys.to(self.device))
+        block_keys, block_of_cell = torch.unique(block_keys_of(cells), return_inverse=True)
+        return self._read(block_keys)[block_of_cell, cell_numbers(cells)]
+
+    def window(self, low: torch.Tensor, shape: torch.Tensor) -> torch.Tensor:
+        """The box of ``shape`` cells from cell ``low`` on, (3,) int64 -> (nx, ny, nz) int8.
+
+        Cells of which nothing is known, or that have no key, are UNOBSERVED.
+        """
+        box = BlockBox.around(low, low + shape - 1)
+        result = torch.full(tuple(shape.tolist()), UNOBSERVED, dtype=torch.int8, device=self.device)
+        if not len(box):
+            return result
+        nx, ny, nz = box.shape
+        blocks = self._read(pack_keys(box.blocks(self.device))).view(nx, ny, nz, BLOCK, BLOCK, BLOCK)
+        cells = blocks.permute(0, 3, 1, 4, 2, 5).reshape(nx * BLOCK, ny * BLOCK, nz * BLOCK)
+        source, target = [], []
+        for first, start, end in zip((BLOCK * n for n in box.low), low.tolist(), (low + shape).tolist(), strict=True):
+            begin, stop = max(start, first), min(end, KEY_LIMIT)
+            source.append(slice(begin - first, stop - first))
+            target.append(slice(begin - start, stop - start))
+        result[tuple(target)] = cells[tuple(source)]
+        return result
+
+    def _read(self, block_keys: torch.Tensor) -> torch.Tensor:
+        """(B,) block keys -> (B, 512) int8 log-odds."""
+        rows = self._table.rows_of(block_keys)
+        known = (rows != EMPTY).nonzero().squeeze(1)
+        shape = (len(block_keys), BLOCK_CELLS)
+        log_odds = torch.full(shape, UNOBSERVED, dtype=torch.int8, device=self.device)
+        log_odds[known] = self._table.read("log_odds", rows[known])
+        return log_odds
+
+    def _evidence(
+        self,
+        depth: torch.Tensor,
+        intrinsics: Intrinsics,
+        pose: torch.Tensor,
+        hits: torch.Tensor,
+        min_depth: float,
+        max_depth: float,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, 3) indices of the blocks a frame says something about, (B, 512) int8 steps or UNOBSERVED."""
+        hit = unpack_keys(hits)
+        beside = neighbours_towards(pose[:3, 3] / self.voxel_size, hit)
+        reach = reach_of(depth, min_depth=min_depth, max_depth=max_depth)
+        far, near = float(reach.amax()), max(min_depth, self.voxel_size)
+        low, high = view_box(far, intrinsics, pose, self.voxel_size)
+        if len(hit):
+            low, high = torch.minimum(low, hit.amin(dim=0) - 1), torch.maximum(high, hit.amax(dim=0) + 1)
+        box = BlockBox.around(low, high)
+
+        wanted = blocks_in_view(box, near=near, far=far, intrinsics=intrinsics, pose=pose, voxel_size=self.voxel_size)
+        (hit_block, hit_number), (beside_block, beside_number) = box.numbers_of(hit), box.numbers_of(beside)
+        wanted[hit_block] = True
+        wanted[beside_block] = True
+        row_of_block = wanted.cumsum(dim=0) - 1
+        blocks = box.blocks(self.device)[wanted]
+
+        free = free_cells(blocks, reach, near=near, intrinsics=intrinsics, pose=pose, voxel_size=self.voxel_size)
+        evidence = torch.full(free.shape, UNOBSERVED, dtype=torch.int8, device=self.device)
+        evidence.masked_fill_(free, -self.config.miss)
+        cells = evidence.view(-1)
+        beside_cell = row_of_block[beside_block] * BLOCK_CELLS + beside_number
+        cells[beside_cell] = cells[beside_cell].masked_fill(cells[beside_cell] == UNOBSERVED, 0)
+        cells[row_of_block[hit_block] * BLOCK_CELLS + hit_number] = self.config.hit
+        # UNOBSERVED is the least of all; this is many times faster than `any`.
+        speaks = evidence.amax(dim=1) > UNOBSERVED
+        return blocks[speaks], evidence[speaks]
+
+    def _faded(self, log_odds: torch.Tensor, stamps: torch.Tensor, stamp_ns: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, 512) log-odds and (B,) stamps -> both as they are at ``stamp_ns``."""
+        if self.config.decay_seconds == 0:
+            return log_odds, stamps.clamp(min=stamp_ns)
+        step_ns = round(self.config.decay_seconds * NANOSECONDS)
+        steps = (stamp_ns - stamps).clamp(min=0) // step_ns
+        left = log_odds.short().abs() - steps.clamp(max=MAX_LOG_ODDS)[:, None]
+        faded = (left * log_odds.sign()).to(torch.int8)
+        nothing_left = (left <= 0) & (steps > 0)[:, None] | (log_odds == UNOBSERVED)
+        return faded.masked_fill_(nothing_left, UNOBSERVED), stamps + steps * step_ns
+
+    def _empty_table(self) -> VoxelTable:
+        columns = {"log_odds": Column(torch.int8, (BLOCK_CELLS,)), "stamps": Column(torch.int64)}
+        return VoxelTable(columns, self.device)
+
+
+def _check_columns(columns: Mapping[str, torch.Tensor]) -> None:
+    """Refuse what `OccupancyGrid.columns` can't have returned."""
+    count = len(columns.get("block_keys", ()))
+    expected = {
+        "block_keys": (torch.int64, (count,)),
+        "log_odds": (torch.int8, (count, BLOCK_CELLS)),
+        "stamps": (torch.int64, (count,)),
+    }
+    found = {name: (column.dtype, tuple(column.shape)) for name, column in columns.items()}
+    if found != expected:
+        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        raise OvsegError(f"occupancy has columns of another size or type ({', '.join(wrong)}): save the map again")
+    keys, log_odds = columns["block_keys"], columns["log_odds"]
+    blocks = unpack_keys(keys)
+    problems = {
+        "block keys out of range": (keys < 0).any() or not ((blocks >= -BLOCK_LIMIT) & (blocks < BLOCK_LIMIT)).all(),
+        "the same block twice": len(torch.unique(keys)) != count,
+        "log-odds out of range": (
+            (log_odds != UNOBSERVED) & ((log_odds < -MAX_LOG_ODDS) | (log_odds > MAX_LOG_ODDS))
+        ).any(),
+    }
+    present = [problem for problem, there in problems.items() if there]
+    if present:
+        raise OvsegError(f"occupancy is damaged: it has {' and '.join(present)}: save the map again")
