@@ -27,6 +27,17 @@ class Column:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
+Block = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Located:
+    """``count`` rows: for each block with some of them, the block, their places in it, and which of them they are."""
+
+    count: int
+    parts: tuple[tuple[Block, torch.Tensor, torch.Tensor | slice], ...]
+
+
 class BlockColumns:
     """Columns of equal length N, each a list of blocks of as many rows; row ``i`` is in block ``i // block rows``."""
 
@@ -36,7 +47,7 @@ class BlockColumns:
         self._device = device
         self.row_bytes = sum(column.bytes for column in columns.values())
         self._shift = max(MIN_BLOCK_ROWS, BLOCK_BYTES // self.row_bytes).bit_length() - 1
-        self._blocks: list[dict[str, torch.Tensor]] = []
+        self._blocks: list[Block] = []
 
     def column(self, name: str) -> torch.Tensor:
         """The whole (N, ...) column: a view while it is in one block, else a copy."""
@@ -58,33 +69,37 @@ class BlockColumns:
         while len(self._blocks) << self._shift < rows:
             self._blocks.append({name: self._empty(name, 1 << self._shift) for name in self.schema})
 
-    def read(self, name: str, rows: torch.Tensor) -> torch.Tensor:
-        """(n,) reserved rows -> (n, ...) copies of what the column holds there."""
-        if len(self._blocks) == 1:
-            return self._blocks[0][name][rows]
-        result = self._empty(name, len(rows))
-        for block, local, positions in self._by_block(rows):
+    def locate(self, rows: torch.Tensor) -> Located:
+        """Find the blocks of (n,) reserved rows, once for all columns."""
+        return Located(len(rows), tuple(self._by_block(rows)))
+
+    def read(self, name: str, rows: Located) -> torch.Tensor:
+        """(n, ...) copies of what the column holds at the rows."""
+        if len(rows.parts) == 1 and isinstance(rows.parts[0][2], slice):
+            block, local, _ = rows.parts[0]
+            return block[name][local]
+        column = self.schema[name]
+        result = torch.empty(rows.count, *column.shape, dtype=column.dtype, device=self._device)
+        for block, local, positions in rows.parts:
             result[positions] = block[name][local]
         return result
 
-    def write(self, rows: torch.Tensor, values: Mapping[str, torch.Tensor]) -> None:
-        """Write (n, ...) values to (n,) distinct reserved rows, column by column."""
-        for block, local, positions in self._by_block(rows):
+    def write(self, rows: Located, values: Mapping[str, torch.Tensor]) -> None:
+        """Write (n, ...) values to distinct rows, column by column."""
+        for block, local, positions in rows.parts:
             for name, column in values.items():
                 block[name][local] = column[positions].to(block[name].dtype)
 
     def move(self, sources: torch.Tensor, targets: torch.Tensor) -> None:
         """Copy whole rows from (n,) rows to as many others."""
-        self.write(targets, {name: self.read(name, sources) for name in self.schema})
+        located = self.locate(sources)
+        self.write(self.locate(targets), {name: self.read(name, located) for name in self.schema})
 
     def _empty(self, name: str, rows: int) -> torch.Tensor:
         column = self.schema[name]
         return torch.zeros(rows, *column.shape, dtype=column.dtype, device=self._device)
 
-    def _by_block(
-        self, rows: torch.Tensor
-    ) -> Iterator[tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor | slice]]:
-        """The blocks that (n,) rows lie in, with the rows' places in the block and their positions among the n."""
+    def _by_block(self, rows: torch.Tensor) -> Iterator[tuple[Block, torch.Tensor, torch.Tensor | slice]]:
         if len(self._blocks) == 1:
             yield self._blocks[0], rows, slice(None)
             return

@@ -90,12 +90,12 @@ class MapTables:
     def add(self, sums: VoxelSums) -> None:
         """Add sums to the means; either all of them or, when it fails, none."""
         voxels = self.voxels.find_or_reserve(sums.keys)
-        before = torch.where(voxels.known, self.voxels.read("weights", voxels.rows), 0.0)
-        seen = torch.maximum(self.voxels.read("last_seen", voxels.rows), sums.stamps)
+        before = torch.where(voxels.known, self.voxels.read_places("weights", voxels), 0.0)
+        seen = torch.maximum(self.voxels.read_places("last_seen", voxels), sums.stamps)
         after = before + sums.counts
         values = {
             "weights": after.clamp(max=self._max_weight),
-            "colours": _mean(self.voxels.read("colours", voxels.rows), before, sums.colours, after),
+            "colours": _mean(self.voxels.read_places("colours", voxels), before, sums.colours, after),
             "last_seen": torch.where(voxels.known, seen, sums.stamps),
         }
         if not self._separate:
@@ -103,7 +103,7 @@ class MapTables:
             self.voxels.write(voxels, values)
             return
         features = self.features.find_or_reserve(sums.feature_keys)
-        before = torch.where(features.known, self.features.read("weights", features.rows), 0.0)
+        before = torch.where(features.known, self.features.read_places("weights", features), 0.0)
         after = before + sums.feature_counts
         feature_values = self._feature_values(features, before, sums.features, after)
         feature_values["weights"] = after.clamp(max=self._max_weight)
@@ -211,7 +211,10 @@ class MapTables:
         self, places: Places, before: torch.Tensor, sums: torch.Tensor, after: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         """The columns of the features after adding (M, C) sums, which are overwritten, over (M,) weights."""
-        mean = _mean(self._exact_features(places.rows), before, sums, after)
+        mean = self.features.read_places("features", places)
+        if self._halved:
+            mean = join_half(mean, self.features.read_places("feature_remainders", places))
+        mean = _mean(mean, before, sums, after)
         if not self._halved:
             return {"features": mean}
         high, remainder = split_half(mean)

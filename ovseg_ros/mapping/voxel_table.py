@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ovseg_ros.mapping.columns import BlockColumns, Column
+from ovseg_ros.mapping.columns import BlockColumns, Column, Located
 from ovseg_ros.mapping.voxel_hash import EMPTY, VoxelHash
 
 
@@ -19,11 +19,13 @@ class Places:
         keys: (n,) int64.
         rows: (n,) int64.
         known: (n,) bool: whether the table has the key already.
+        located: the rows in their blocks.
     """
 
     keys: torch.Tensor
     rows: torch.Tensor
     known: torch.Tensor
+    located: Located
 
 
 class VoxelTable:
@@ -67,17 +69,21 @@ class VoxelTable:
         new = len(keys) - int(known.sum())
         self._columns.reserve(len(self) + new)
         self._hash.reserve(new)
-        return Places(keys, rows, known)
+        return Places(keys, rows, known, self._columns.locate(rows))
 
     def read(self, name: str, rows: torch.Tensor) -> torch.Tensor:
         """(n, ...) copies of a column's values at (n,) rows; those only reserved are finite and mean nothing."""
-        return self._columns.read(name, rows)
+        return self._columns.read(name, self._columns.locate(rows))
+
+    def read_places(self, name: str, places: Places) -> torch.Tensor:
+        """(n, ...) copies of a column's values at ``places``; those of new keys are finite and mean nothing."""
+        return self._columns.read(name, places.located)
 
     def write(self, places: Places, values: Mapping[str, torch.Tensor]) -> None:
         """Write (n, ...) values to the columns they are named after; new keys appear."""
         new = ~places.known
         self._hash.insert(places.keys[new], places.rows[new])
-        self._columns.write(places.rows, {"keys": places.keys, **values})
+        self._columns.write(places.located, {"keys": places.keys, **values})
         self._columns.count += int(new.sum())
 
     def remove(self, keys: torch.Tensor) -> int:
@@ -94,7 +100,7 @@ class VoxelTable:
         stays = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
         stays[rows[rows >= left] - left] = False
         movers = left + stays.nonzero().squeeze(1)
-        moved = self._columns.read("keys", movers)
+        moved = self.read("keys", movers)
         self._columns.move(movers, gaps)
         self._hash.remove(keys)
         self._hash.assign(moved, gaps)

@@ -11,12 +11,9 @@ from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping import SemanticMap
 from ovseg_ros.types import LanguageSpace
 
-CHUNK = 16_384
+CHUNK = 32_768
 """Feature voxels compared at a time: what is made of them stays in a processor's cache."""
 
-
-MAX_LOGIT = 80.0
-"""Above the negatives' highest: its exponential is still a float32."""
 
 MIN_NORM = 1e-12
 """Shorter features point nowhere."""
@@ -57,7 +54,10 @@ class MapIndex:
             self._codec = None
 
     def cosines(self, texts: torch.Tensor) -> Iterator[torch.Tensor]:
-        """(T, D) unit texts -> their (T, n) float32 cosines with the features of all M feature voxels, part by part."""
+        """(T, D) texts -> (T, n) float32 products with the unit features of all M feature voxels, part by part.
+
+        Cosines for unit texts, logits for texts of the length that the space's softmax wants.
+        """
         if self._codec:
             yield from (self._codec.cosines(chunk, texts) for chunk in self._chunks)
         else:
@@ -80,38 +80,24 @@ class MapIndex:
             (Q, N) float32 in 0..1.
         """
         words = list(dict.fromkeys(word for group in groups for word in group))
-        texts = self.space.encode_text(words).to(self.device)
-        members = [torch.tensor([words.index(word) for word in group], device=self.device) for group in groups]
-        rivals = [
-            torch.tensor(
-                [words.index(word) for word in group if word in self.negatives], device=self.device, dtype=torch.int64
-            )
-            for group in groups
-        ]
-        parts = [
-            self._probabilities(cosines.mul_(self.space.logit_scale), members, rivals, *background)
-            for cosines, background in zip(self.cosines(texts), self._background, strict=True)
-        ]
-        return self.expand(torch.cat(parts, dim=1))
-
-    @staticmethod
-    def _probabilities(
-        logits: torch.Tensor,
-        members: Sequence[torch.Tensor],
-        rivals: Sequence[torch.Tensor],
-        highest: torch.Tensor,
-        mass: torch.Tensor,
-    ) -> torch.Tensor:
-        """(T, n) logits of words, which words are each group's and which of them negatives -> (Q, n)."""
-        shifted = logits.sub_(highest).clamp_(max=MAX_LOGIT).exp_()
-        best = torch.stack([shifted[group].amax(dim=0) if len(group) > 1 else shifted[group[0]] for group in members])
-        others = mass.expand(len(members), -1).clone()
-        for row, own in zip(others, rivals, strict=True):
-            if len(own):
-                row.sub_(shifted[own].sum(dim=0)).clamp_(min=0.0)
-        # The mass is a sum in float32: what is left of it after subtracting nearly all is known to its last digit only.
-        others.add_(mass, alpha=torch.finfo(torch.float32).eps)
-        return best.div_(others.add_(best))
+        texts = self.space.logit_scale * self.space.encode_text(words).to(self.device)
+        members = [[words.index(word) for word in group] for group in groups]
+        rivals = [[words.index(word) for word in group if word in self.negatives] for group in groups]
+        background = self._background
+        result = torch.empty(len(groups), len(background), device=self.device)
+        start = 0
+        for logits in self.cosines(texts):
+            part = slice(start, start + logits.shape[1])
+            logits.sub_(background[part])
+            for row, (own, competing) in enumerate(zip(members, rivals, strict=True)):
+                odds = logits[own[0]] if len(own) == 1 else logits[own].amax(dim=0)
+                if competing:
+                    # These words are in the background and must not compete: it is less by their share of its mass.
+                    share = logits[competing].exp_().sum(dim=0).clamp_(max=1.0 - torch.finfo(torch.float32).eps)
+                    odds = odds - torch.log1p(-share)
+                torch.sigmoid(odds, out=result[row, part])
+            start = part.stop
+        return self.expand(result)
 
     @cached_property
     def _inverse_norms(self) -> list[torch.Tensor]:
@@ -120,12 +106,7 @@ class MapIndex:
         return [torch.where(norm > MIN_NORM, 1.0 / norm, 0.0) for norm in norms]
 
     @cached_property
-    def _background(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """For each chunk the (n,) highest logit of the negatives and their (n,) sum of exp(logit - highest)."""
-        texts = self.space.encode_text(self.negatives).to(self.device)
-        background = []
-        for cosines in self.cosines(texts):
-            logits = cosines.mul_(self.space.logit_scale)
-            highest = logits.amax(dim=0)
-            background.append((highest, logits.sub_(highest).exp_().sum(dim=0)))
-        return background
+    def _background(self) -> torch.Tensor:
+        """(M,) log of the negatives' summed exponential logits."""
+        texts = self.space.logit_scale * self.space.encode_text(self.negatives).to(self.device)
+        return torch.cat([logits.logsumexp(dim=0) for logits in self.cosines(texts)])
