@@ -33,6 +33,11 @@ def random_depth(rng: np.random.Generator, height: int, width: int) -> torch.Ten
     return torch.from_numpy(depth.astype(np.float32))
 
 
+def depth_frame(depth: torch.Tensor, intrinsics: Intrinsics, pose: torch.Tensor, stamp_ns: int = 0) -> RgbdFrame:
+    """A black frame, for what looks at depth only."""
+    return RgbdFrame(torch.zeros(*depth.shape, 3, dtype=torch.uint8), depth.float(), intrinsics, pose, stamp_ns)
+
+
 def random_frame(rng: np.random.Generator, height: int = 24, width: int = 32, distance: float = 2.0) -> RgbdFrame:
     return RgbdFrame(
         rgb=torch.from_numpy(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)),

@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ovseg_ros import cli
-from ovseg_ros.cli import main
+from ovseg_ros.cli import main, parser
 from ovseg_ros.datasets import open_sequence
 from ovseg_ros.mapping import LAYERS, storage
 
@@ -130,7 +129,7 @@ def test_maps_can_be_merged(saved_map: Path, tmp_path: Path, capsys: pytest.Capt
 
 
 def test_a_map_can_have_layers(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.MAP_LAYERS == LAYERS
+    assert parser.MAP_LAYERS == LAYERS
     out = tmp_path / "layers.ovmap"
     numbers(capsys, "map", str(recording), "-o", str(out), "--voxel-size", "0.1", "--layers", "rays")
     layers = storage.load(out).layers

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mapping_scenes import camera, random_depth, random_pose
+from mapping_scenes import camera, depth_frame, random_depth, random_pose
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import KEY_LIMIT, pack_keys, unpack_keys
@@ -27,7 +27,7 @@ def see(
     """Observe and apply a frame; the box that changed."""
     config = MappingConfig(voxel_size=grid.voxel_size, min_depth=0.2, max_depth=4.0)
     hits = build_fusion_operator(depth, intrinsics, pose, (2, 2), config).keys
-    observation = grid.observe(depth, intrinsics, pose, hits, min_depth=0.2, max_depth=4.0, stamp_ns=stamp_ns)
+    observation = grid.observe(depth_frame(depth, intrinsics, pose, stamp_ns), hits, min_depth=0.2, max_depth=4.0)
     grid.apply(observation)
     return observation.box
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mapping_scenes import camera, random_depth, random_pose
+from mapping_scenes import camera, depth_frame, random_depth, random_pose
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import KEY_LIMIT, pack_keys, unpack_keys
@@ -30,8 +30,8 @@ def watch(
     stamp_ns: int = 0,
     intrinsics: Intrinsics | None = None,
 ) -> Observation:
-    intrinsics = intrinsics or camera(*depth.shape)
-    return grid.observe(depth, intrinsics, pose, hits, min_depth=NEAR, max_depth=FAR, stamp_ns=stamp_ns)
+    frame = depth_frame(depth, intrinsics or camera(*depth.shape), pose, stamp_ns)
+    return grid.observe(frame, hits, min_depth=NEAR, max_depth=FAR)
 
 
 def see(grid: OccupancyGrid, *args: object, **options: object) -> Observation:
@@ -111,7 +111,7 @@ def test_discs_that_are_whole_pixels_wide_at_the_nearest_cell(focal):
         intrinsics = Intrinsics(focal, focal, 0.0, 0.0, 1, 1)
         depth, pose = torch.full((1, 1), 1.0), torch.eye(4, dtype=torch.float64)
         pose[2, 3] = -min_depth
-        grid.observe(depth, intrinsics, pose, NO_HITS, min_depth=min_depth, max_depth=1.0, stamp_ns=0)
+        grid.observe(depth_frame(depth, intrinsics, pose), NO_HITS, min_depth=min_depth, max_depth=1.0)
 
 
 def test_evidence_adds_up_to_the_clamps_and_hits_win():
@@ -241,18 +241,17 @@ def test_surfaces_last_at_grazing_angles_while_an_object_goes(height, pitch):
     grid = OccupancyGrid(OccupancyConfig(), voxel)
     semantic, static, of_object = set(), set(), set()
     s, c = np.sin(pitch), np.cos(pitch)
-    for frame in range(60):
+    for number in range(60):
         pose = np.array([[0, -s, c, 0], [-1, 0, 0, 0], [0, -c, -s, 0], [0, 0, 0, 1]])
-        pose[:3, 3] = 0.004 * frame, 0.03 * np.sin(frame), height + 0.01 * np.sin(0.7 * frame)
-        depth, points, on_box = room_corner(0.35 if frame < 30 else 0.0, pose, intrinsics, rng)
+        pose[:3, 3] = 0.004 * number, 0.03 * np.sin(number), height + 0.01 * np.sin(0.7 * number)
+        depth, points, on_box = room_corner(0.35 if number < 30 else 0.0, pose, intrinsics, rng)
         keys = pack_keys(torch.from_numpy(np.rint(points / voxel).astype(np.int64)))
         keys_of_box = set(keys[torch.from_numpy(on_box)].tolist())
         static |= set(keys[torch.from_numpy(~on_box)].tolist())
-        of_object |= keys_of_box if frame < 30 else set()
+        of_object |= keys_of_box if number < 30 else set()
         hits = keys.unique()
-        observation = grid.observe(
-            torch.from_numpy(depth), intrinsics, torch.from_numpy(pose), hits, min_depth=0.1, max_depth=3.5, stamp_ns=0
-        )
+        frame = depth_frame(torch.from_numpy(depth), intrinsics, torch.from_numpy(pose))
+        observation = grid.observe(frame, hits, min_depth=0.1, max_depth=3.5)
         grid.apply(observation)
         semantic = (semantic | set(hits.tolist())) - set(observation.freed.tolist())
     static_cells = unpack_keys(torch.tensor(sorted(static)))
@@ -350,16 +349,9 @@ def test_an_observation_is_applied_once_and_to_the_grid_it_was_made_for():
 
 def test_a_frame_that_reaches_too_far_is_refused():
     grid = OccupancyGrid(OccupancyConfig(), 0.01)
+    frame = depth_frame(torch.full((24, 32), torch.inf), camera(24, 32), torch.eye(4, dtype=torch.float64))
     with pytest.raises(OvsegError, match="lower max_depth"):
-        grid.observe(
-            torch.full((24, 32), torch.inf),
-            camera(24, 32),
-            torch.eye(4, dtype=torch.float64),
-            NO_HITS,
-            min_depth=NEAR,
-            max_depth=100.0,
-            stamp_ns=0,
-        )
+        grid.observe(frame, NO_HITS, min_depth=NEAR, max_depth=100.0)
 
 
 @pytest.mark.parametrize(

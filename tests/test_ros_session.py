@@ -10,6 +10,7 @@ import torch
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping import MappingConfig, SemanticMap, storage
+from ovseg_ros.mapping.online_compression import FIT_FRAMES
 from ovseg_ros.ros.session import MapSession
 from ovseg_ros.types import Intrinsics, InvalidFrameError, RgbdFrame, Segmentation
 from ovseg_ros.vocabulary import Vocabulary
@@ -110,3 +111,14 @@ def test_a_map_of_other_channels_is_refused_and_the_present_one_stays(session: M
     with pytest.raises(OvsegError, match="features of 5 channels"):
         session.load(str(path))
     assert (session.revision, session.generation) == (1, generation)
+
+
+def test_a_compressed_map_is_loaded(tmp_path: Path, backend: Backend) -> None:
+    session = MapSession(backend, MappingConfig(feature_components=2), device="cpu", frame_id="map")
+    for _ in range(FIT_FRAMES):
+        integrate(session)
+    saved = session.save(str(tmp_path / "compressed.ovmap"))
+    assert storage.load(tmp_path / "compressed.ovmap").codec is not None
+    session.clear()
+    assert session.load(str(tmp_path / "compressed.ovmap")) == saved
+    assert len(session.labelled_cloud().labels) == saved[1]

@@ -50,7 +50,7 @@ def direct(frames: Scene) -> SemanticMap:
 
 def test_unmoved_submaps_are_one_map():
     frames = scene(6)
-    submaps = Submaps(CONFIG)
+    submaps = Submaps(SemanticMap(CONFIG))
     for i, (frame, segmentation) in enumerate(frames):
         if i % 2 == 0:
             assert submaps.begin(frame.pose) == i // 2 == len(submaps) - 1
@@ -62,7 +62,7 @@ def test_unmoved_submaps_are_one_map():
 def test_a_closed_loop_gives_the_map_of_the_right_poses():
     """The second half drifted by whole voxels; its keyframe is put right, and mapping goes on in the right world."""
     frames, drift = scene(8), shift(1.0, -0.25, 0.5)
-    submaps = Submaps(CONFIG)
+    submaps = Submaps(SemanticMap(CONFIG))
     for frame, segmentation in frames[:3]:
         submaps.integrate(frame, segmentation)
     drifted = moved(frames[3][0], drift)
@@ -83,7 +83,7 @@ def test_a_closed_loop_gives_the_map_of_the_right_poses():
 
 def test_a_turned_submap_keeps_its_weight_and_lies_where_it_should():
     frames = scene(2)
-    submaps = Submaps(CONFIG)
+    submaps = Submaps(SemanticMap(CONFIG))
     for frame, segmentation in frames:
         submaps.integrate(frame, segmentation)
     there = random_pose(np.random.default_rng(3), 3.0)
@@ -99,7 +99,7 @@ def test_a_turned_submap_keeps_its_weight_and_lies_where_it_should():
 
 
 def test_bad_poses_and_numbers_move_nothing():
-    submaps = Submaps(CONFIG)
+    submaps = Submaps(SemanticMap(CONFIG))
     for frame, segmentation in scene(2):
         submaps.integrate(frame, segmentation)
     fused = submaps.fused()
@@ -114,4 +114,4 @@ def test_bad_poses_and_numbers_move_nothing():
 
 def test_compressed_submaps_are_refused():
     with pytest.raises(OvsegError, match="feature_components 2"):
-        Submaps(MappingConfig(feature_components=2))
+        Submaps(SemanticMap(MappingConfig(feature_components=2)))

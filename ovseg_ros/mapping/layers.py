@@ -83,15 +83,7 @@ class SpatialLayers:
         """
         if self.occupancy is None:
             return None
-        return self.occupancy.observe(
-            frame.depth,
-            frame.intrinsics,
-            frame.pose,
-            hits,
-            min_depth=self._config.min_depth,
-            max_depth=self._config.max_depth,
-            stamp_ns=frame.stamp_ns,
-        )
+        return self.occupancy.observe(frame, hits, min_depth=self._config.min_depth, max_depth=self._config.max_depth)
 
     def apply(self, observation: Observation, frame: RgbdFrame, features: torch.Tensor) -> torch.Tensor:
         """Write what `observe` returned, and bring the layers above up to date.

@@ -30,7 +30,7 @@ from ovseg_ros.mapping.columns import Column
 from ovseg_ros.mapping.free_space import blocks_in_view, free_cells, reach_of, view_box
 from ovseg_ros.mapping.voxel_hash import EMPTY
 from ovseg_ros.mapping.voxel_table import VoxelTable
-from ovseg_ros.types import Intrinsics
+from ovseg_ros.types import RgbdFrame
 
 UNOBSERVED = -128
 """What a cell holds that no frame has said anything about; also what a frame says about such a cell."""
@@ -152,35 +152,22 @@ class OccupancyGrid:
         grid._table.write(grid._table.find_or_reserve(columns["block_keys"]), values)
         return grid
 
-    def observe(
-        self,
-        depth: torch.Tensor,
-        intrinsics: Intrinsics,
-        pose: torch.Tensor,
-        hits: torch.Tensor,
-        *,
-        min_depth: float,
-        max_depth: float,
-        stamp_ns: int,
-    ) -> Observation:
+    def observe(self, frame: RgbdFrame, hits: torch.Tensor, *, min_depth: float, max_depth: float) -> Observation:
         """Work out what a frame says; the grid stays as it is.
 
         Args:
-            depth: (H, W) metres along the optical axis. +inf and readings beyond ``max_depth`` free
-                space up to there; NaN, 0, negative ones, -inf and those below ``min_depth`` say nothing.
-            intrinsics: of the depth image.
-            pose: (4, 4) float64 camera -> world, optical axes.
+            frame: its depth counts. +inf and readings beyond ``max_depth`` free space up to there; NaN, 0,
+                negative ones, -inf and those below ``min_depth`` say nothing.
             hits: (V,) int64 packed keys of the voxels that readings fell into. They are occupied,
                 whatever else the frame says.
             min_depth: metres; no cell is freed nearer than this, nor than one cell.
             max_depth: metres.
-            stamp_ns: when the frame was taken, nanoseconds.
 
         Raises:
             OvsegError: the frame reaches over too many cells.
         """
-        depth, pose = depth.to(self.device), pose.to(self.device, torch.float64)
-        box, evidence = self._evidence(depth, intrinsics, pose, hits.to(self.device), min_depth, max_depth)
+        box, evidence = self._evidence(frame, hits.to(self.device), min_depth, max_depth)
+        stamp_ns = frame.stamp_ns
         block_keys = pack_keys(box)
         rows = self._table.rows_of(block_keys)
         known = (rows != EMPTY).nonzero().squeeze(1)
@@ -286,15 +273,11 @@ class OccupancyGrid:
         return log_odds
 
     def _evidence(
-        self,
-        depth: torch.Tensor,
-        intrinsics: Intrinsics,
-        pose: torch.Tensor,
-        hits: torch.Tensor,
-        min_depth: float,
-        max_depth: float,
+        self, frame: RgbdFrame, hits: torch.Tensor, min_depth: float, max_depth: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, 3) indices of the blocks a frame says something about, (B, 512) int8 steps or UNOBSERVED."""
+        depth, intrinsics = frame.depth.to(self.device), frame.intrinsics
+        pose = frame.pose.to(self.device, torch.float64)
         hit = unpack_keys(hits)
         beside = neighbours_towards(pose[:3, 3] / self.voxel_size, hit)
         reach = reach_of(depth, min_depth=min_depth, max_depth=max_depth)

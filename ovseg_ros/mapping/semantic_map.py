@@ -163,6 +163,12 @@ class SemanticMap:
             self._tables.remove(self._layers.apply(observation, frame, features))
         self._tables = self._compression.learn(features, self._tables)
 
+    def empty_copy(self) -> SemanticMap:
+        """An empty map with the same settings, words, feature space and frame, on the same device."""
+        return SemanticMap(
+            self.config, space=self._space, vocabulary=self.vocabulary, device=self.device, frame_id=self.frame_id
+        )
+
     def remove(self, keys: torch.Tensor) -> int:
         """Forget the voxels with these (n,) distinct packed keys, those that are there; returns how many were."""
         removed = self._tables.remove(keys.to(self.device))

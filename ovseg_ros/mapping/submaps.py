@@ -12,11 +12,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.mapping.config import MappingConfig
 from ovseg_ros.mapping.merging import merge_all
 from ovseg_ros.mapping.semantic_map import SemanticMap
 from ovseg_ros.types import RgbdFrame, Segmentation, validate_pose
-from ovseg_ros.vocabulary import Vocabulary
 
 
 @dataclass
@@ -43,34 +41,29 @@ class Submaps:
     """Submaps by number, the newest of which frames go to, and the map that they make together.
 
     Example:
-        >>> submaps = Submaps(MappingConfig(voxel_size=0.1))
+        >>> submaps = Submaps(SemanticMap(MappingConfig(voxel_size=0.1)))
         >>> submaps.begin(torch.eye(4).double()), submaps.begin(torch.eye(4).double())
         (0, 1)
         >>> submaps.fused().voxel_count
         0
     """
 
-    def __init__(
-        self,
-        config: MappingConfig | None = None,
-        *,
-        space: str | None = None,
-        vocabulary: Vocabulary | None = None,
-        device: torch.device | str = "cpu",
-        frame_id: str = "map",
-    ) -> None:
-        """Start without a submap; the arguments are those of `SemanticMap`.
+    def __init__(self, template: SemanticMap) -> None:
+        """Start without a submap.
+
+        Args:
+            template: a map with the settings, vocabulary, frame and device that all submaps get; stays as it is.
 
         Raises:
             OvsegError: features are to be compressed: each submap would have a code of its own.
         """
-        self._config = config or MappingConfig()
-        if self._config.feature_components:
+        components = template.config.feature_components
+        if components:
             raise OvsegError(
-                f"submaps can't be fused with feature_components {self._config.feature_components}, each would get a "
-                "code of its own: set it to 0"
+                f"submaps can't be fused with feature_components {components}, each would get a code of its own: "
+                "set it to 0"
             )
-        self._space, self._vocabulary, self._device, self._frame_id = space, vocabulary, device, frame_id
+        self._template = template.empty_copy()
         self._submaps: list[Submap] = []
         self._fused: SemanticMap | None = None
 
@@ -96,14 +89,7 @@ class Submaps:
         """
         validate_pose(pose)
         pose = pose.double().cpu()
-        semantic_map = SemanticMap(
-            self._config,
-            space=self._space,
-            vocabulary=self._vocabulary,
-            device=self._device,
-            frame_id=self._frame_id,
-        )
-        self._submaps.append(Submap(semantic_map, pose.clone(), pose.clone()))
+        self._submaps.append(Submap(self._template.empty_copy(), pose.clone(), pose.clone()))
         return len(self._submaps) - 1
 
     def integrate(self, frame: RgbdFrame, segmentation: Segmentation) -> None:
@@ -121,7 +107,7 @@ class Submaps:
             pose = torch.linalg.inv(correction).to(frame.pose.device) @ frame.pose.double()
             frame = replace(frame, pose=pose)
         newest.semantic_map.integrate(frame, segmentation)
-        self._space = newest.semantic_map.space
+        self._template = newest.semantic_map.empty_copy()
         self._fused = None
 
     def update_poses(self, poses: Mapping[int, torch.Tensor]) -> None:
@@ -149,13 +135,6 @@ class Submaps:
         never moved is taken over exactly; voxels of others go to where their centres lie.
         """
         if self._fused is None:
-            empty = SemanticMap(
-                self._config,
-                space=self._space,
-                vocabulary=self._vocabulary,
-                device=self._device,
-                frame_id=self._frame_id,
-            )
             moved = [(submap.semantic_map, submap.correction) for submap in self._submaps]
-            self._fused = merge_all([(empty, None), *moved])
+            self._fused = merge_all([(self._template, None), *moved])
         return self._fused

@@ -218,7 +218,8 @@ class MapSession:
             return
         space = self._backend.space
         try:
-            space.align(next(loaded.feature_chunks())[:1].float()).cpu() @ space.encode_text(GENERIC_NEGATIVES[:1]).T
+            feature = torch.zeros(1, loaded.channels, device=loaded.device)
+            space.align(feature).cpu() @ space.encode_text(GENERIC_NEGATIVES[:1]).T
         except RuntimeError as error:
             raise OvsegError(
                 f"the map in {path} has features of {loaded.channels} channels, which {space.id!r} doesn't "

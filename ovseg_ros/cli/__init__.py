@@ -1,0 +1,29 @@
+"""The `ovseg` command."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from ovseg_ros.cli.parser import parse
+from ovseg_ros.errors import OvsegError
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status: 0, 1 (failed, one line says why) or 2 (bad arguments)."""
+    options = parse(arguments)
+    try:
+        result: dict[str, Any] = options.run(options)
+    except OvsegError as error:
+        print(f"ovseg {options.verb}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"ovseg {options.verb}: interrupted", file=sys.stderr)
+        return 1
+    text = result.pop("text")
+    print(json.dumps(result) if options.json else text)
+    return 0
