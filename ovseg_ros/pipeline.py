@@ -50,14 +50,16 @@ def build_map(
     semantic_map = SemanticMap(config, space=segmenter.space.id, vocabulary=segmenter.vocabulary, device=device)
     skipped: Counter[str] = Counter()
     reasons: dict[str, str] = {}
+    frames = 0
     started = time.perf_counter()
     for number in progress(range(0, len(sequence), every)):
         try:
             frame = sequence[number]
             segmentation = segmenter(frame.rgb)
             semantic_map.integrate(frame, segmentation)
+            frames += 1
         except InvalidFrameError as error:
             skipped[error.cause] += 1
             reasons.setdefault(error.cause, f"frame {number}: {error}")
     seconds = time.perf_counter() - started
-    return semantic_map, MappingReport(semantic_map.revision, seconds, dict(skipped), reasons)
+    return semantic_map, MappingReport(frames, seconds, dict(skipped), reasons)

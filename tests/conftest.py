@@ -21,7 +21,9 @@ fastdds_profiles = (
 )
 os.environ[fastdds_profiles] = str(ROOT / "config" / "fastdds_shm.xml")
 
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+# Threads that wait for each other on a busy machine make tests many times slower: OMP_NUM_THREADS=1 helps there.
+if "OMP_NUM_THREADS" not in os.environ:
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ def see(
     """Observe and apply a frame; the box that changed."""
     config = MappingConfig(voxel_size=grid.voxel_size, min_depth=0.2, max_depth=4.0)
     hits = build_fusion_operator(depth, intrinsics, pose, (2, 2), config).keys
-    observation = grid.observe(depth_frame(depth, intrinsics, pose, stamp_ns), hits, min_depth=0.2, max_depth=4.0)
+    observation = grid.observe(depth_frame(depth, intrinsics, pose, stamp_ns), hits, config)
     grid.apply(observation)
     return observation.box
 

@@ -73,7 +73,8 @@ def test_every_entry_point_leads_to_a_function(root: Path) -> None:
     assert points.keys() >= {"ovseg", "mapping_node", "rgbd_player_node"}
     for executable, target in points.items():
         module, function = target.split(":")
-        path = root / (module.replace(".", "/") + ".py")
+        path = root / module.replace(".", "/")
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
         assert path.is_file(), f"{executable} needs {path}"
         body = ast.parse(path.read_text(encoding="utf-8")).body
         assert function in {node.name for node in body if isinstance(node, ast.FunctionDef)}, executable

@@ -19,6 +19,7 @@ from ovseg_ros.types import Intrinsics
 
 VOXEL = 0.125
 NEAR, FAR = 0.3, 3.0
+MAPPING = MappingConfig(voxel_size=VOXEL, min_depth=NEAR, max_depth=FAR)
 NO_HITS = torch.empty(0, dtype=torch.int64)
 
 
@@ -31,7 +32,7 @@ def watch(
     intrinsics: Intrinsics | None = None,
 ) -> Observation:
     frame = depth_frame(depth, intrinsics or camera(*depth.shape), pose, stamp_ns)
-    return grid.observe(frame, hits, min_depth=NEAR, max_depth=FAR)
+    return grid.observe(frame, hits, MAPPING)
 
 
 def see(grid: OccupancyGrid, *args: object, **options: object) -> Observation:
@@ -41,8 +42,7 @@ def see(grid: OccupancyGrid, *args: object, **options: object) -> Observation:
 
 
 def hits_of(depth: torch.Tensor, intrinsics: Intrinsics, pose: torch.Tensor) -> torch.Tensor:
-    config = MappingConfig(voxel_size=VOXEL, min_depth=NEAR, max_depth=FAR)
-    return build_fusion_operator(depth, intrinsics, pose, (2, 2), config).keys
+    return build_fusion_operator(depth, intrinsics, pose, (2, 2), MAPPING).keys
 
 
 def cells(keys: torch.Tensor) -> set[tuple[int, ...]]:
@@ -111,7 +111,7 @@ def test_discs_that_are_whole_pixels_wide_at_the_nearest_cell(focal):
         intrinsics = Intrinsics(focal, focal, 0.0, 0.0, 1, 1)
         depth, pose = torch.full((1, 1), 1.0), torch.eye(4, dtype=torch.float64)
         pose[2, 3] = -min_depth
-        grid.observe(depth_frame(depth, intrinsics, pose), NO_HITS, min_depth=min_depth, max_depth=1.0)
+        grid.observe(depth_frame(depth, intrinsics, pose), NO_HITS, MappingConfig(min_depth=min_depth, max_depth=1.0))
 
 
 def test_evidence_adds_up_to_the_clamps_and_hits_win():
@@ -251,7 +251,7 @@ def test_surfaces_last_at_grazing_angles_while_an_object_goes(height, pitch):
         of_object |= keys_of_box if number < 30 else set()
         hits = keys.unique()
         frame = depth_frame(torch.from_numpy(depth), intrinsics, torch.from_numpy(pose))
-        observation = grid.observe(frame, hits, min_depth=0.1, max_depth=3.5)
+        observation = grid.observe(frame, hits, MappingConfig(max_depth=3.5))
         grid.apply(observation)
         semantic = (semantic | set(hits.tolist())) - set(observation.freed.tolist())
     static_cells = unpack_keys(torch.tensor(sorted(static)))
@@ -351,7 +351,7 @@ def test_a_frame_that_reaches_too_far_is_refused():
     grid = OccupancyGrid(OccupancyConfig(), 0.01)
     frame = depth_frame(torch.full((24, 32), torch.inf), camera(24, 32), torch.eye(4, dtype=torch.float64))
     with pytest.raises(OvsegError, match="lower max_depth"):
-        grid.observe(frame, NO_HITS, min_depth=NEAR, max_depth=100.0)
+        grid.observe(frame, NO_HITS, MappingConfig(max_depth=100.0))
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,21 @@ def _parser() -> argparse.ArgumentParser:
         default="voxels",
         help="what the map holds; each includes those before (%(default)s)",
     )
+    map_.add_argument(
+        "--region",
+        nargs=6,
+        type=float,
+        default=(),
+        metavar=("X0", "Y0", "Z0", "X1", "Y1", "Z1"),
+        help="map only this box, metres (default: everything)",
+    )
+    map_.add_argument(
+        "--memory-limit",
+        type=float,
+        default=0.0,
+        metavar="MB",
+        help="of the map while it grows; the rest waits in TMPDIR (default: no limit)",
+    )
     map_.add_argument("-o", "--out", type=Path, required=True, metavar="MAP", help="file to write, NAME.ovmap")
     _add_model(map_)
     _add_voxel_size(map_)

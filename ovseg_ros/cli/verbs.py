@@ -80,6 +80,8 @@ def map_(options: argparse.Namespace) -> dict[str, Any]:
         feature_voxel_size=options.feature_voxel_size,
         feature_components=options.feature_components,
         layers=options.layers,
+        region=tuple(options.region),
+        memory_limit=options.memory_limit,
     )
     storage.check_target(options.out)
     sequence = _open(options.sequence, options.dataset)
@@ -92,11 +94,12 @@ def map_(options: argparse.Namespace) -> dict[str, Any]:
         causes = "; ".join(report.reasons.values())
         raise OvsegError(f"none of the frames of {options.sequence} could be used: {causes}")
     storage.save(semantic_map, options.out)
-    lines = [f"{report.frames} frames, {semantic_map.voxel_count} voxels in {report.seconds:.1f} s: {options.out}"]
+    voxels = semantic_map.voxel_count + semantic_map.evicted_voxel_count
+    lines = [f"{report.frames} frames, {voxels} voxels in {report.seconds:.1f} s: {options.out}"]
     lines += [f"skipped {count} ({cause}): {report.reasons[cause]}" for cause, count in report.skipped.items()]
     return {
         "frames": report.frames,
-        "voxels": semantic_map.voxel_count,
+        "voxels": voxels,
         "seconds": report.seconds,
         "skipped": report.skipped,
         "map": str(options.out),

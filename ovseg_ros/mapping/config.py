@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ovseg_ros.errors import OvsegError
+from ovseg_ros.geometry import KEY_LIMIT
 
 FEATURE_DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "float16": torch.float16}
 LAYERS = ("voxels", "occupancy", "frontiers", "rays")
@@ -17,6 +18,10 @@ MIN_VOXEL_SIZE = 0.001
 MAX_VOXEL_SIZE = 10.0
 MAX_FEATURE_BLOCK = 16
 RATIO_TOLERANCE = 1e-6
+MIN_MEMORY_LIMIT = 1.0
+
+EVERYWHERE = ((-KEY_LIMIT, KEY_LIMIT - 1),) * 3
+"""The voxels that have a key, along x, y and z."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,10 @@ class MappingConfig:
         layers: "voxels" alone; "occupancy": free space too, and what turns out to be gone is forgotten; "frontiers":
             and where free space ends; "rays": and in which directions from there something was seen out of range.
         max_weight: pixels that a voxel's means count for at most: smaller lets old views fade; 0 is no limit.
+        region: lowest x, y, z and highest x, y, z of the box to map, metres in the map frame: voxels whose centres
+            lie within. Empty: everything.
+        memory_limit: megabytes that the map's columns take; what wasn't seen for longest goes to disk beyond that,
+            and comes back when it is seen or asked about; 0 is no limit.
 
     Raises:
         OvsegError: naming the value, the limit and the fix.
@@ -49,6 +58,8 @@ class MappingConfig:
     feature_components: int = 0
     max_weight: float = 0.0
     layers: str = "voxels"
+    region: tuple[float, ...] = ()
+    memory_limit: float = 0.0
 
     def __post_init__(self) -> None:
         if not MIN_VOXEL_SIZE <= self.voxel_size <= MAX_VOXEL_SIZE:
@@ -88,6 +99,29 @@ class MappingConfig:
                 f"max_weight must be at least 1 pixel, or 0 for no limit, got {self.max_weight}: "
                 "1000 lets a view fade after some tens of frames"
             )
+        low, high = self.region[:3], self.region[3:]
+        if self.region and not (
+            len(self.region) == 6
+            and all(a < b for a, b in zip(low, high, strict=True))
+            and math.isfinite(sum(self.region))
+        ):
+            raise OvsegError(
+                f"region must be the lowest x y z and the highest x y z of a box in metres, got {self.region}: "
+                "-5 -5 -1 5 5 3 maps a room, nothing at all maps everything"
+            )
+        if not (self.memory_limit == 0 or MIN_MEMORY_LIMIT <= self.memory_limit < math.inf):
+            raise OvsegError(
+                f"memory_limit must be at least {MIN_MEMORY_LIMIT:g} MB, or 0 for no limit, got {self.memory_limit}: "
+                "what one frame sees stays in memory"
+            )
+
+    @property
+    def region_voxels(self) -> tuple[tuple[int, int], ...]:
+        """Lowest and highest voxel index of the region along x, y and z."""
+        if not self.region:
+            return EVERYWHERE
+        ends = [max(-KEY_LIMIT, min(KEY_LIMIT - 1, value / self.voxel_size)) for value in self.region]
+        return tuple((math.ceil(ends[axis]), math.floor(ends[axis + 3])) for axis in range(3))
 
     @property
     def feature_block(self) -> int:

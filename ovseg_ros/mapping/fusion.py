@@ -142,10 +142,10 @@ def _pixel_keys(depth: torch.Tensor, intrinsics: Intrinsics, pose: torch.Tensor,
     for along_u, along_v, along_z, origin in pose[:3].double().tolist():
         axis = (along_u * u)[None, :] + (along_v * v + along_z)[:, None]
         axes.append(axis.mul_(reach).add_(origin).div_(config.voxel_size).round_())
-    for axis in axes:
+    for axis, (first, last) in zip(axes, config.region_voxels, strict=True):
         low, high = torch.aminmax(axis)
-        if low < -KEY_LIMIT or high >= KEY_LIMIT:
-            usable &= (axis >= -KEY_LIMIT) & (axis < KEY_LIMIT)
+        if low < first or high > last:
+            usable &= (axis >= first) & (axis <= last)
     # pack_keys, in place: x and y together are exact in float64.
     x, y, z = axes
     keys = x.add_(KEY_LIMIT).mul_(1 << KEY_BITS).add_(y.add_(KEY_LIMIT)).long()

@@ -17,6 +17,9 @@ from ovseg_ros.mapping.occupancy import Observation, OccupancyConfig, OccupancyG
 from ovseg_ros.mapping.rays import RayConfig, SemanticRays
 from ovseg_ros.types import RgbdFrame
 
+LAYER_SEPARATOR = "."
+"""Between the name of a layer and that of its column; in no other column's name."""
+
 RAY_REACH = 3.0
 """Frontiers take rays up to this many times the depth range away, as in RayFronts."""
 
@@ -58,7 +61,7 @@ class SpatialLayers:
         layers = cls(config, device)
         parts: dict[str, dict[str, torch.Tensor]] = {name: {} for name in layers._present()}
         for name, column in columns.items():
-            layer, _, rest = name.partition(".")
+            layer, _, rest = name.partition(LAYER_SEPARATOR)
             if layer not in parts:
                 raise OvsegError(f"a map with layers {config.layers!r} has no column {name!r}: save the map again")
             parts[layer][rest] = column
@@ -83,7 +86,7 @@ class SpatialLayers:
         """
         if self.occupancy is None:
             return None
-        return self.occupancy.observe(frame, hits, min_depth=self._config.min_depth, max_depth=self._config.max_depth)
+        return self.occupancy.observe(frame, hits, self._config)
 
     def apply(self, observation: Observation, frame: RgbdFrame, features: torch.Tensor) -> torch.Tensor:
         """Write what `observe` returned, and bring the layers above up to date.
@@ -111,7 +114,7 @@ class SpatialLayers:
     def columns(self) -> dict[str, torch.Tensor]:
         """All that is stored, as "layer.column"; the inverse of `from_columns`."""
         return {
-            f"{name}.{column}": values
+            f"{name}{LAYER_SEPARATOR}{column}": values
             for name, layer in self._present().items()
             for column, values in layer.columns.items()
         }

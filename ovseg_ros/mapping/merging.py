@@ -61,8 +61,9 @@ def merge_all(parts: Sequence[tuple[SemanticMap, torch.Tensor | None]]) -> Seman
             )
     tables = MapTables(first.config, filled.tables.channels, first.device)
     for semantic_map, transform in parts:
-        for sums in _moved_sums(semantic_map, transform, first.config):
-            tables.add(sums.to(first.device))
+        for part in semantic_map.parts():
+            for sums in _moved_sums(part, transform, first.config):
+                tables.add(sums.to(first.device))
     return SemanticMap.from_tables(
         tables,
         config=first.config,

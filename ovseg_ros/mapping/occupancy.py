@@ -27,6 +27,7 @@ from ovseg_ros.mapping.blocks import (
     neighbours_towards,
 )
 from ovseg_ros.mapping.columns import Column
+from ovseg_ros.mapping.config import MappingConfig
 from ovseg_ros.mapping.free_space import blocks_in_view, free_cells, reach_of, view_box
 from ovseg_ros.mapping.voxel_hash import EMPTY
 from ovseg_ros.mapping.voxel_table import VoxelTable
@@ -39,6 +40,9 @@ MAX_LOG_ODDS = 63
 """Clamped log-odds and one frame's evidence add up within a byte."""
 
 NANOSECONDS = 1_000_000_000
+
+COLUMNS = {"block_keys": "keys", "log_odds": "log_odds", "stamps": "stamps"}
+"""What `OccupancyGrid.columns` calls the columns of the table."""
 
 
 @dataclass(frozen=True)
@@ -146,27 +150,25 @@ class OccupancyGrid:
             OvsegError: naming what makes these no columns of a grid.
         """
         grid = cls(config, voxel_size, device)
-        columns = {name: column.to(grid.device) for name, column in columns.items()}
         _check_columns(columns)
-        values = {"log_odds": columns["log_odds"], "stamps": columns["stamps"]}
-        grid._table.write(grid._table.find_or_reserve(columns["block_keys"]), values)
+        grid.load(columns)
         return grid
 
-    def observe(self, frame: RgbdFrame, hits: torch.Tensor, *, min_depth: float, max_depth: float) -> Observation:
+    def observe(self, frame: RgbdFrame, hits: torch.Tensor, mapping: MappingConfig) -> Observation:
         """Work out what a frame says; the grid stays as it is.
 
         Args:
-            frame: its depth counts. +inf and readings beyond ``max_depth`` free space up to there; NaN, 0,
-                negative ones, -inf and those below ``min_depth`` say nothing.
+            frame: its depth counts. +inf and readings beyond `max_depth` free space up to there; NaN, 0, negative
+                ones, -inf and those below `min_depth` say nothing.
             hits: (V,) int64 packed keys of the voxels that readings fell into. They are occupied,
                 whatever else the frame says.
-            min_depth: metres; no cell is freed nearer than this, nor than one cell.
-            max_depth: metres.
+            mapping: depth range and region. No cell is freed nearer than `min_depth`, nor than one cell, or outside
+                the region, rounded outwards to whole blocks.
 
         Raises:
             OvsegError: the frame reaches over too many cells.
         """
-        box, evidence = self._evidence(frame, hits.to(self.device), min_depth, max_depth)
+        box, evidence = self._evidence(frame, hits.to(self.device), mapping)
         stamp_ns = frame.stamp_ns
         block_keys = pack_keys(box)
         rows = self._table.rows_of(block_keys)
@@ -199,6 +201,18 @@ class OccupancyGrid:
         self._table.write(places, {"log_odds": observation.log_odds, "stamps": observation.stamps})
         self._changes += 1
 
+    def load(self, columns: Mapping[str, torch.Tensor]) -> None:
+        """Add what `columns` or `columns_of` returned; the tensors are copied, all blocks must be new."""
+        columns = {name: column.to(self.device) for name, column in columns.items()}
+        places = self._table.find_or_reserve(columns["block_keys"])
+        self._table.write(places, {"log_odds": columns["log_odds"], "stamps": columns["stamps"]})
+        self._changes += 1
+
+    def remove(self, block_keys: torch.Tensor) -> None:
+        """Forget all about (B,) blocks, those that there are."""
+        self._table.remove(block_keys)
+        self._changes += 1
+
     def clear(self) -> None:
         """Forget everything."""
         self._table = self._empty_table()
@@ -217,8 +231,12 @@ class OccupancyGrid:
     @property
     def columns(self) -> dict[str, torch.Tensor]:
         """Block_keys (B,) int64, log_odds (B, 512) int8, stamps (B,) int64; the inverse of `from_columns`."""
-        names = {"block_keys": "keys", "log_odds": "log_odds", "stamps": "stamps"}
-        return {name: self._table.column(column) for name, column in names.items()}
+        return {name: self._table.column(column) for name, column in COLUMNS.items()}
+
+    def columns_of(self, block_keys: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Copies of `columns` for (B,) blocks that are there."""
+        rows = self._table.rows_of(block_keys)
+        return {name: self._table.read(column, rows) for name, column in COLUMNS.items()}
 
     @property
     def column_bytes(self) -> int:
@@ -273,16 +291,17 @@ class OccupancyGrid:
         return log_odds
 
     def _evidence(
-        self, frame: RgbdFrame, hits: torch.Tensor, min_depth: float, max_depth: float
+        self, frame: RgbdFrame, hits: torch.Tensor, mapping: MappingConfig
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, 3) indices of the blocks a frame says something about, (B, 512) int8 steps or UNOBSERVED."""
         depth, intrinsics = frame.depth.to(self.device), frame.intrinsics
         pose = frame.pose.to(self.device, torch.float64)
         hit = unpack_keys(hits)
         beside = neighbours_towards(pose[:3, 3] / self.voxel_size, hit)
-        reach = reach_of(depth, min_depth=min_depth, max_depth=max_depth)
-        far, near = float(reach.amax()), max(min_depth, self.voxel_size)
-        low, high = view_box(far, intrinsics, pose, self.voxel_size)
+        reach = reach_of(depth, min_depth=mapping.min_depth, max_depth=mapping.max_depth)
+        far, near = float(reach.amax()), max(mapping.min_depth, self.voxel_size)
+        first, last = torch.tensor(mapping.region_voxels, dtype=torch.float64, device=self.device).T
+        low, high = view_box(far, intrinsics, pose, self.voxel_size).clamp(first, last)
         if len(hit):
             low, high = torch.minimum(low, hit.amin(dim=0) - 1), torch.maximum(high, hit.amax(dim=0) + 1)
         box = BlockBox.around(low, high)

@@ -26,6 +26,11 @@ class OnlineCompression:
         self._fit: PcaFit | None = None
         self._frames = 0
 
+    @property
+    def is_learning(self) -> bool:
+        """Whether features will be compressed, but aren't yet."""
+        return bool(self._components) and self.codec is None
+
     def encode(self, features: torch.Tensor) -> torch.Tensor:
         """(C, h, w) features of a frame -> (K, h, w) codes, or the features where there is no codec."""
         return self.codec.encode(features) if self.codec else features
@@ -35,7 +40,7 @@ class OnlineCompression:
 
         Means of codes are codes of means, so compressing now equals having compressed from the start.
         """
-        if self.codec or not self._components:
+        if not self.is_learning:
             return tables
         if self._fit is None:
             self._fit = PcaFit(len(features), features.device)

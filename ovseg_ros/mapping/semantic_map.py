@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import torch
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import unpack_keys, voxel_centres
 from ovseg_ros.mapping.compression import FeatureCodec
-from ovseg_ros.mapping.config import MappingConfig
+from ovseg_ros.mapping.config import LAYERS, MappingConfig
+from ovseg_ros.mapping.eviction import Eviction
 from ovseg_ros.mapping.fusion import build_fusion_operator
-from ovseg_ros.mapping.layers import SpatialLayers
+from ovseg_ros.mapping.layers import LAYER_SEPARATOR, SpatialLayers
 from ovseg_ros.mapping.online_compression import OnlineCompression
 from ovseg_ros.mapping.tables import MapTables, VoxelSums
 from ovseg_ros.types import InvalidFrameError, RgbdFrame, Segmentation
@@ -58,6 +60,7 @@ class SemanticMap:
         self._tables = self._empty_tables(0)
         self._compression = OnlineCompression(self.config.feature_components)
         self._layers = SpatialLayers(self.config, self.device)
+        self._eviction = Eviction(self.config, self.device)
 
     @classmethod
     def from_tables(
@@ -103,12 +106,15 @@ class SemanticMap:
         device: torch.device | str = "cpu",
         frame_id: str = "map",
         codec: FeatureCodec | None = None,
-        layers: SpatialLayers | None = None,
     ) -> SemanticMap:
-        """Rebuild a map from what `columns` returned; the tensors are copied, keys must be distinct."""
+        """Rebuild a map from what `columns` returned; the tensors are copied, keys must be distinct.
+
+        Raises:
+            OvsegError: naming what makes columns of layers none.
+        """
+        of_layers = {name: column for name, column in columns.items() if LAYER_SEPARATOR in name}
         tables = MapTables(config, columns["features"].shape[1], torch.device(device))
-        tables.load({name: column.to(device) for name, column in columns.items()})
-        codec = codec and codec.to(device)
+        tables.load({name: column.to(device) for name, column in columns.items() if name not in of_layers})
         return cls.from_tables(
             tables,
             config=config,
@@ -116,8 +122,8 @@ class SemanticMap:
             vocabulary=vocabulary,
             revision=revision,
             frame_id=frame_id,
-            codec=codec,
-            layers=layers,
+            codec=codec and codec.to(device),
+            layers=SpatialLayers.from_columns(of_layers, config, device),
         )
 
     def integrate(self, frame: RgbdFrame, segmentation: Segmentation) -> None:
@@ -137,12 +143,16 @@ class SemanticMap:
         operator = build_fusion_operator(
             frame.depth.to(self.device), frame.intrinsics, frame.pose.to(self.device), (grid[0], grid[1]), self.config
         )
+        view = self._eviction.view_of(frame) if self.config.memory_limit else None
+        if view is not None:
+            self._revision += bool(self._eviction.recall_view(view, self._tables, self._layers.occupancy))
         observation = self._layers.observe(frame, operator.keys)
         if not len(operator.keys) and (observation is None or not len(observation.block_keys)):
+            within = " within mapping.region" if self.config.region else ""
             raise InvalidFrameError(
                 "no_depth",
-                f"the frame has no depth reading between {self.config.min_depth} and {self.config.max_depth} m: "
-                "check the depth topic, its unit and mapping.max_depth",
+                f"the frame has no depth reading between {self.config.min_depth} and {self.config.max_depth} m"
+                f"{within}: check the depth topic, its unit and mapping.max_depth",
             )
         codes = self._compression.encode(features)
         sums = VoxelSums(
@@ -154,7 +164,7 @@ class SemanticMap:
             feature_counts=operator.feature_counts,
             features=operator.sum_features(codes),
         )
-        tables = self._tables if self.voxel_count else self._empty_tables(len(codes))
+        tables = self._empty_tables(len(codes)) if self._is_empty else self._tables
         tables.add(sums)
         self._tables = tables
         self._space = segmentation.space
@@ -162,6 +172,9 @@ class SemanticMap:
         if observation is not None:
             self._tables.remove(self._layers.apply(observation, frame, features))
         self._tables = self._compression.learn(features, self._tables)
+        # Tiles hold rows as the tables do, so none is written before it is clear whether rows are compressed.
+        if view is not None and not self._compression.is_learning:
+            self._eviction.trim(self.config.memory_limit, view, self._tables, self._layers.occupancy)
 
     def empty_copy(self) -> SemanticMap:
         """An empty map with the same settings, words, feature space and frame, on the same device."""
@@ -171,15 +184,38 @@ class SemanticMap:
 
     def remove(self, keys: torch.Tensor) -> int:
         """Forget the voxels with these (n,) distinct packed keys, those that are there; returns how many were."""
-        removed = self._tables.remove(keys.to(self.device))
-        self._revision += bool(removed)
+        keys = keys.to(self.device)
+        recalled = self._eviction.recall_voxels(keys, self._tables, self._layers.occupancy)
+        removed = self._tables.remove(keys)
+        self._revision += bool(removed or recalled)
         return removed
+
+    def limit_memory(self, megabytes: float) -> None:
+        """Change `MappingConfig.memory_limit`; it holds from the next frame on."""
+        self.config = replace(self.config, memory_limit=megabytes)
+
+    def parts(self) -> Iterator[SemanticMap]:
+        """This map as far as it is in memory, then what is on disk, tile by tile, without layers."""
+        yield self
+        config = replace(self.config, layers=LAYERS[0])
+        for columns in self._eviction.tiles():
+            yield SemanticMap.from_columns(
+                {name: column for name, column in columns.items() if LAYER_SEPARATOR not in name},
+                config=config,
+                space=self._space,
+                vocabulary=self.vocabulary,
+                revision=self._revision,
+                device=self.device,
+                frame_id=self.frame_id,
+                codec=self.codec,
+            )
 
     def clear(self) -> None:
         """Forget all voxels. The revision grows, so that nothing computed before is taken for current."""
         self._tables = self._empty_tables(0)
         self._compression = OnlineCompression(self.config.feature_components)
         self._layers = SpatialLayers(self.config, self.device)
+        self._eviction = Eviction(self.config, self.device)
         self._revision += 1
 
     @property
@@ -189,13 +225,18 @@ class SemanticMap:
 
     @property
     def revision(self) -> int:
-        """Grows by one with each integrated frame; kept by save and load."""
+        """Grows with each integrated frame and each other change; kept by save and load."""
         return self._revision
 
     @property
     def voxel_count(self) -> int:
-        """Voxels in the map, N below."""
+        """Voxels in memory, N below: all of them unless `MappingConfig.memory_limit` has sent some to disk."""
         return len(self._tables.voxels)
+
+    @property
+    def evicted_voxel_count(self) -> int:
+        """Voxels on disk."""
+        return self._eviction.voxel_count
 
     @property
     def feature_voxel_count(self) -> int:
@@ -272,13 +313,24 @@ class SemanticMap:
 
     @property
     def columns(self) -> dict[str, torch.Tensor]:
-        """All that is stored, by name; the inverse of `from_columns`."""
-        return self._tables.columns()
+        """All that is stored, by name, on disk too; the inverse of `from_columns`. Layers' names have a dot."""
+        columns = self._tables.columns() | self._layers.columns
+        tiles = list(self._eviction.tiles())
+        if not tiles:
+            return columns
+        return {
+            name: torch.cat([column, *(tile[name] for tile in tiles if name in tile)])
+            for name, column in columns.items()
+        }
 
     @property
     def column_bytes(self) -> int:
-        """Memory of all that is stored for the voxels that there are."""
+        """Memory of all that is stored for the voxels that are in it."""
         return self._tables.column_bytes
+
+    @property
+    def _is_empty(self) -> bool:
+        return not self.voxel_count and not self.evicted_voxel_count
 
     def _empty_tables(self, channels: int) -> MapTables:
         return MapTables(self.config, channels, self.device)
@@ -291,7 +343,7 @@ class SemanticMap:
                 "use the backend and weights that the map was built with, or clear the map"
             )
         features = segmentation.features
-        channels = self.channels if self.voxel_count else None
+        channels = None if self._is_empty else self.channels
         if features.dim() != 3 or 0 in features.shape or channels not in (None, len(features)):
             raise InvalidFrameError(
                 "features",

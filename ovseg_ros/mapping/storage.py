@@ -22,7 +22,7 @@ from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping.compression import FeatureCodec
 from ovseg_ros.mapping.config import MappingConfig
 from ovseg_ros.mapping.fusion import coarse_keys
-from ovseg_ros.mapping.layers import SpatialLayers
+from ovseg_ros.mapping.layers import LAYER_SEPARATOR
 from ovseg_ros.mapping.semantic_map import SemanticMap
 from ovseg_ros.mapping.tables import MapTables
 from ovseg_ros.vocabulary import Vocabulary
@@ -36,9 +36,6 @@ STORED_DTYPES = {torch.float32: "F32", torch.float16: "F16", torch.int64: "I64",
 
 CODEC_PREFIX = "codec_"
 """Of the tensors that say how features are compressed."""
-
-LAYER_SEPARATOR = "."
-"""Is in the names of the layers' columns and in no other."""
 
 MAX_REVISION = 2**63 - 1
 
@@ -54,13 +51,13 @@ def save(semantic_map: SemanticMap, path: str | os.PathLike[str]) -> None:
     target = check_target(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     columns = {name: column.cpu() for name, column in semantic_map.columns.items()}
-    columns |= {name: column.cpu() for name, column in semantic_map.layers.columns.items()}
+    header = _header_fields(semantic_map, columns)
     if semantic_map.codec:
         columns |= {CODEC_PREFIX + name: tensor.cpu() for name, tensor in semantic_map.codec.tensors().items()}
     try:
         temporary.touch(exist_ok=False)
         mode = temporary.stat().st_mode
-        save_file(columns, temporary, metadata=_header_fields(semantic_map))
+        save_file(columns, temporary, metadata=header)
         # safetensors makes private files; a map is as readable as any other new file of its owner.
         temporary.chmod(mode)
         _sync(temporary)
@@ -108,9 +105,9 @@ def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Se
             header = _Header.parse(source, file.metadata() or {})
             names = list(file.keys())
             codec = _codec(source, {name: file.get_tensor(name) for name in names if name.startswith(CODEC_PREFIX)})
-            layers = {name: file.get_tensor(name) for name in names if LAYER_SEPARATOR in name}
-            names = [name for name in names if not name.startswith(CODEC_PREFIX) and name not in layers]
-            header.check_columns(source, {name: file.get_slice(name) for name in names})
+            names = [name for name in names if not name.startswith(CODEC_PREFIX)]
+            of_voxels = [name for name in names if LAYER_SEPARATOR not in name]
+            header.check_columns(source, {name: file.get_slice(name) for name in of_voxels})
             columns = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise OvsegError(f"{source} is not a whole map file ({error}): it was cut off or is of another kind") from error
@@ -119,20 +116,22 @@ def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Se
     if codec and codec.components != header.channels:
         raise OvsegError(f"{source} is damaged (size of the codec): save the map again")
     _check_values(source, columns, header.config.feature_block)
-    return SemanticMap.from_columns(
-        columns,
-        config=header.config,
-        space=header.space,
-        vocabulary=header.vocabulary,
-        revision=header.revision,
-        device=device,
-        frame_id=header.frame,
-        codec=codec,
-        layers=_layers(source, layers, header.config, device),
-    )
+    try:
+        return SemanticMap.from_columns(
+            columns,
+            config=header.config,
+            space=header.space,
+            vocabulary=header.vocabulary,
+            revision=header.revision,
+            device=device,
+            frame_id=header.frame,
+            codec=codec,
+        )
+    except OvsegError as error:
+        raise OvsegError(f"{source} is damaged ({error})") from error
 
 
-def _header_fields(semantic_map: SemanticMap) -> dict[str, str]:
+def _header_fields(semantic_map: SemanticMap, columns: dict[str, torch.Tensor]) -> dict[str, str]:
     """Everything that is not a tensor; safetensors allows only strings as values."""
     return {
         "format": FORMAT,
@@ -144,9 +143,9 @@ def _header_fields(semantic_map: SemanticMap) -> dict[str, str]:
         "revision": str(semantic_map.revision),
         "counts": json.dumps(
             {
-                "voxels": semantic_map.voxel_count,
-                "feature_voxels": semantic_map.feature_voxel_count,
-                "channels": semantic_map.tables.channels,
+                "voxels": len(columns["keys"]),
+                "feature_voxels": len(columns["features"]),
+                "channels": columns["features"].shape[1],
             }
         ),
         "config": json.dumps(asdict(semantic_map.config)),
@@ -173,7 +172,7 @@ class _Header:
         try:
             counts = json.loads(fields["counts"])
             header = cls(
-                config=MappingConfig(**json.loads(fields["config"])),
+                config=_config(json.loads(fields["config"])),
                 space=fields["space"] or None,
                 vocabulary=_vocabulary(json.loads(fields["vocabulary"])),
                 frame=fields["frame"],
@@ -198,6 +197,11 @@ class _Header:
             raise OvsegError(f"{source} is damaged (size or type of {', '.join(wrong)}): save the map again")
 
 
+def _config(values: dict[str, Any]) -> MappingConfig:
+    """Parsed JSON, which knows no tuples, -> MappingConfig."""
+    return MappingConfig(**values | {"region": tuple(values.get("region", ()))})
+
+
 def _codec(source: Path, tensors: dict[str, torch.Tensor]) -> FeatureCodec | None:
     """What compressed the features of ``source``, if anything did."""
     if not tensors:
@@ -206,16 +210,6 @@ def _codec(source: Path, tensors: dict[str, torch.Tensor]) -> FeatureCodec | Non
         return FeatureCodec.from_tensors({name.removeprefix(CODEC_PREFIX): tensors[name] for name in tensors})
     except OvsegError as error:
         raise OvsegError(f"{source} is damaged (codec: {error})") from error
-
-
-def _layers(
-    source: Path, columns: dict[str, torch.Tensor], config: MappingConfig, device: torch.device | str
-) -> SpatialLayers:
-    """The layers of the map in ``source``."""
-    try:
-        return SpatialLayers.from_columns(columns, config, device)
-    except OvsegError as error:
-        raise OvsegError(f"{source} is damaged ({error})") from error
 
 
 def _check_version(source: Path, fields: dict[str, str]) -> None:

@@ -189,8 +189,16 @@ class MapTables:
             for stored, name in self._names(table)
         }
 
+    def columns_of(self, keys: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Copies of `columns` for (n,) distinct voxels that are there; features in whose blocks they lie are whole."""
+        feature_keys = torch.unique(coarse_keys(keys, self._block)) if self._separate else keys
+        rows = {
+            table: table.rows_of(wanted) for table, wanted in zip(self._tables(), (keys, feature_keys), strict=False)
+        }
+        return {stored: table.read(name, rows[table]) for table in rows for stored, name in self._names(table)}
+
     def load(self, columns: Mapping[str, torch.Tensor]) -> None:
-        """Fill empty tables with what `columns` returned; the tensors are copied, keys must be distinct."""
+        """Add what `columns` or `columns_of` returned; the tensors are copied, all keys must be new and distinct."""
         for table in self._tables():
             values = {name: columns[stored] for stored, name in self._names(table)}
             table.write(table.find_or_reserve(values.pop("keys")), values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -79,50 +79,78 @@ def ask(
     if max_matches < 1:
         raise OvsegError(f"max_matches must be at least 1, got {max_matches}: {MAX_MATCHES} suits most questions")
     phrases = parse_queries(queries, semantic_map.vocabulary)
-    nouns, colours = noun_scores(semantic_map, space, phrases), colour_scores(semantic_map, phrases)
+    found: list[list[_Candidates]] = [[] for _ in phrases]
+    for part in semantic_map.parts():
+        nouns, colours = noun_scores(part, space, phrases), colour_scores(part, phrases)
+        for candidates, phrase, noun, colour in zip(found, phrases, nouns, colours, strict=True):
+            candidates.append(_candidates(part, phrase, noun, colour, min(min_score, VOXEL_SCORE)))
+    voxel_size = semantic_map.config.voxel_size
     return tuple(
         match
-        for phrase, noun, colour in zip(phrases, nouns, colours, strict=True)
-        for match in _matches(semantic_map, phrase, noun, colour, min_score, max_matches)
+        for phrase, candidates in zip(phrases, found, strict=True)
+        for match in _matches(phrase.query, _Candidates.joined(candidates), voxel_size, min_score, max_matches)
     )
 
 
-def _matches(
-    semantic_map: SemanticMap,
-    phrase: Phrase,
-    noun: torch.Tensor,
-    colour: torch.Tensor,
-    min_score: float,
-    max_matches: int,
-) -> list[Match]:
-    """The matches of one query from its (N,) noun and (N,) colour scores, the best first."""
+@dataclass(frozen=True)
+class _Candidates:
+    """Voxels that may belong to a match, on the CPU.
+
+    Attributes:
+        keys: (n,) int64 packed.
+        finding: (n,) float32 scores that find the object.
+        judging: (n,) float32 scores that the object is judged by as a whole.
+        last_seen: (n,) int64 nanoseconds.
+    """
+
+    keys: torch.Tensor
+    finding: torch.Tensor
+    judging: torch.Tensor
+    last_seen: torch.Tensor
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Candidates]) -> _Candidates:
+        return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+
+def _candidates(
+    semantic_map: SemanticMap, phrase: Phrase, noun: torch.Tensor, colour: torch.Tensor, min_score: float
+) -> _Candidates:
+    """The voxels of one query from its (N,) noun and (N,) colour scores."""
     # The noun finds the whole object and its colour is judged as a whole; without a noun the colour finds it.
     finding, judging = (noun, colour) if phrase.names else (colour, torch.ones_like(colour))
-    chosen = (finding >= min(min_score, VOXEL_SCORE)).nonzero().squeeze(1)
-    if not len(chosen):
+    chosen = (finding >= min_score).nonzero().squeeze(1)
+    columns = (semantic_map.keys, finding, judging, semantic_map.last_seen)
+    return _Candidates(*(column[chosen].cpu() for column in columns))
+
+
+def _matches(query: str, candidates: _Candidates, voxel_size: float, min_score: float, max_matches: int) -> list[Match]:
+    """The matches of one query, the best first."""
+    if not len(candidates.keys):
         return []
-    keys = semantic_map.keys[chosen].cpu().numpy()
-    components = connected_voxels(keys, MAX_GAP)
+    components = connected_voxels(candidates.keys.numpy(), MAX_GAP)
     counts = np.bincount(components)
-    masses = np.bincount(components, finding[chosen].cpu().numpy())
-    shares = np.bincount(components, judging[chosen].cpu().numpy()) / counts
+    masses = np.bincount(components, candidates.finding.numpy())
+    shares = np.bincount(components, candidates.judging.numpy()) / counts
     scores = np.sqrt(masses / counts) * masses / (masses + DOUBT) * np.minimum(shares / COLOUR_SHARE, 1.0)
 
     good = np.flatnonzero((counts >= MIN_VOXELS) & (scores >= min_score))
     best = good[np.lexsort((-counts[good], -scores[good]))][:max_matches]
-    return [
-        _match(semantic_map, phrase.query, float(scores[component]), chosen[torch.from_numpy(components == component)])
-        for component in best
-    ]
+    matches = []
+    for component in best:
+        own = torch.from_numpy(components == component)
+        matches.append(
+            _match(query, float(scores[component]), candidates.keys[own], candidates.last_seen[own], voxel_size)
+        )
+    return matches
 
 
-def _match(semantic_map: SemanticMap, query: str, score: float, slots: torch.Tensor) -> Match:
-    """Describe the voxels at the (n,) slots."""
-    indices = unpack_keys(semantic_map.keys[slots])
+def _match(query: str, score: float, keys: torch.Tensor, last_seen: torch.Tensor, voxel_size: float) -> Match:
+    """Describe (n,) voxels."""
+    indices = unpack_keys(keys)
     middle = indices.double().mean(dim=0)
     nearest = indices[(indices - middle).square().sum(dim=1).argmin()]
     extent = indices.amax(dim=0) - indices.amin(dim=0) + 1
-    voxel_size = semantic_map.config.voxel_size
     x, y, z = (nearest.double() * voxel_size).tolist()
     dx, dy, dz = (extent.double() * voxel_size).tolist()
     return Match(
@@ -130,7 +158,7 @@ def _match(semantic_map: SemanticMap, query: str, score: float, slots: torch.Ten
         score=score,
         position=(x, y, z),
         size=(dx, dy, dz),
-        voxel_count=len(slots),
+        voxel_count=len(keys),
         object_id=NO_OBJECT,
-        last_seen_ns=int(semantic_map.last_seen[slots].max()),
+        last_seen_ns=int(last_seen.max()),
     )

@@ -15,7 +15,7 @@ from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping import MappingConfig
 from ovseg_ros.ros.health import Health, diagnostics_message
 from ovseg_ros.ros.inputs import RgbdInputs
-from ovseg_ros.ros.parameters import MAPPING_PARAMETERS, Parameters
+from ovseg_ros.ros.parameters import MAPPING_PARAMETERS, Parameters, numbers
 from ovseg_ros.ros.publishers import MapPublishers
 from ovseg_ros.ros.services import MapServices
 from ovseg_ros.ros.session import MapSession
@@ -115,6 +115,8 @@ class MappingNode(LifecycleNode):
             feature_components=parameters["mapping.feature_components"],
             max_weight=parameters["mapping.max_weight"],
             layers=parameters["mapping.layers"],
+            region=numbers(parameters["mapping.region"], "mapping.region"),
+            memory_limit=parameters["mapping.memory_limit"],
         )
         device = resolve_device(parameters["device"])
         self.get_logger().info(f"loading {parameters['backend']} on {device}")
@@ -181,6 +183,7 @@ class MappingNode(LifecycleNode):
             "state": "active" if inputs else "inactive" if session else "unconfigured",
             "backend": self._settings["backend"],
             "voxels": session.voxel_count if session else 0,
+            "voxels_on_disk": session.evicted_voxel_count if session else 0,
             "map_revision": session.revision if session else 0,
             "queue": inputs.waiting if inputs else 0,
             "map_megabytes": f"{session.map_bytes / MEGABYTE if session else 0.0:.1f}",

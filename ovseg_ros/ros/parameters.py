@@ -137,6 +137,18 @@ MAPPING_PARAMETERS: tuple[ParameterSpec, ...] = (
         choices=LAYERS,
     ),
     ParameterSpec(
+        "mapping.region",
+        "",
+        "Box to map: lowest x y z and highest x y z, metres in frames.map, as '-5 -5 -1 5 5 3'; empty: everything.",
+    ),
+    ParameterSpec(
+        "mapping.memory_limit",
+        MappingConfig.memory_limit,
+        "Megabytes of the map in memory; what wasn't seen for longest waits on disk (TMPDIR) beyond that; 0: no limit.",
+        0.0,
+        1e6,
+    ),
+    ParameterSpec(
         "mapping.queue_size", 5, "Matched frames that may wait for the model; then the oldest is dropped.", 1, 10000
     ),
     ParameterSpec("publish_period", 2.0, "Seconds between two semantic clouds, when someone listens.", 0.1, 3600.0),
@@ -239,6 +251,16 @@ class Parameters:
             if problem is not None:
                 return SetParametersResult(successful=False, reason=problem)
         return SetParametersResult(successful=True)
+
+
+def numbers(text: str, name: str) -> tuple[float, ...]:
+    """The numbers in a text parameter, apart by spaces or commas; OvsegError if anything else is in it."""
+    try:
+        return tuple(float(word) for word in text.replace(",", " ").split())
+    except ValueError as error:
+        raise OvsegError(
+            f"{name} must be numbers apart by spaces, got {text!r}: write for example '-5 -5 -1 5 5 3'"
+        ) from error
 
 
 def descriptor(spec: ParameterSpec) -> Any:

@@ -91,8 +91,13 @@ class MapSession:
 
     @property
     def voxel_count(self) -> int:
-        """Voxels in the map."""
+        """Voxels in memory."""
         return self._map.voxel_count
+
+    @property
+    def evicted_voxel_count(self) -> int:
+        """Voxels on disk."""
+        return self._map.evicted_voxel_count
 
     @property
     def revision(self) -> int:
@@ -142,7 +147,7 @@ class MapSession:
             matches = ask(self._map, self._backend.space, list(queries), min_score=min_score, max_matches=max_matches)
             return Answers(
                 revision=self._map.revision,
-                voxel_count=self._map.voxel_count,
+                voxel_count=self._voxels_in_all(),
                 frame_id=self._map.frame_id,
                 stamp_ns=self._newest_stamp(),
                 matches=tuple(matches),
@@ -172,10 +177,12 @@ class MapSession:
         file = map_path(path)
         with self._lock:
             storage.save(self._map, file)
-            return self._map.revision, self._map.voxel_count
+            return self._map.revision, self._voxels_in_all()
 
     def load(self, path: str) -> tuple[int, int]:
         """Take the map in ``path`` in place of the present one; return its revision and number of voxels.
+
+        Its settings come with it, except for the limit on memory: that is this machine's.
 
         Raises:
             OvsegError: the file is refused, or its map belongs to other weights or another frame than ours,
@@ -195,6 +202,7 @@ class MapSession:
             )
         self._check_features(loaded, path)
         with self._lock:
+            loaded.limit_memory(self._map.config.memory_limit)
             self._map = loaded
             self._generation += 1
             return loaded.revision, loaded.voxel_count
@@ -202,7 +210,7 @@ class MapSession:
     def clear(self) -> int:
         """Forget all voxels; return how many there were."""
         with self._lock:
-            count = self._map.voxel_count
+            count = self._voxels_in_all()
             self._map.clear()
             self._generation += 1
             return count
@@ -225,6 +233,9 @@ class MapSession:
                 f"the map in {path} has features of {loaded.channels} channels, which {space.id!r} doesn't "
                 "make: the file is damaged or of another program, map again"
             ) from error
+
+    def _voxels_in_all(self) -> int:
+        return self._map.voxel_count + self._map.evicted_voxel_count
 
     def _newest_stamp(self) -> int:
         return int(self._map.last_seen.max()) if self._map.voxel_count else 0
