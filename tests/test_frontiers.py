@@ -80,6 +80,49 @@ def test_updates_come_to_the_same_as_a_fresh_start(seed, frames, decay, config):
     assert {tuple(index) for index in unpack_keys(frontiers.keys).tolist()} == plain_frontiers(grid, config).keys()
 
 
+def test_a_whole_grid_is_looked_at_in_windows_that_are_not_empty():
+    # Blocks around the corner of windows, and others so far away that no window holds both.
+    corner = torch.cartesian_prod(*[torch.arange(-2, 3)] * 3)
+    blocks = torch.cat((corner, corner + torch.tensor([100_000, -100_000, 15])))
+    rng = np.random.default_rng(0)
+    columns = {
+        "block_keys": pack_keys(blocks)[torch.from_numpy(rng.permutation(len(blocks)))],
+        "log_odds": torch.from_numpy(rng.choice([UNOBSERVED, -3], (len(blocks), 512)).astype(np.int8)),
+        "stamps": torch.zeros(len(blocks), dtype=torch.int64),
+    }
+    config = FrontierConfig(min_members=50)
+    grid = OccupancyGrid.from_columns(columns, OccupancyConfig(), VOXEL)
+    frontiers = Frontiers.from_columns({"keys": torch.tensor([7])}, config, VOXEL)
+    frontiers.rebuild(grid)
+    expected = set()
+    for part in (blocks[: len(corner)], blocks[len(corner) :]):
+        of_part = torch.isin(grid.columns["block_keys"], pack_keys(part))
+        alone = {name: column[of_part] for name, column in columns.items()}
+        expected |= plain_frontiers(OccupancyGrid.from_columns(alone, OccupancyConfig(), VOXEL), config).keys()
+    assert {tuple(index) for index in unpack_keys(frontiers.keys).tolist()} == expected
+    assert len(expected) > 200 and (frontiers.keys.diff() > 0).all()
+    frontiers.rebuild(OccupancyGrid(OccupancyConfig(), VOXEL))
+    assert not len(frontiers)
+
+
+@pytest.mark.parametrize("group", [4, 5])
+def test_the_nearest_frontier_that_reaches_into_a_box(group):
+    keys = pack_keys(torch.tensor([[-3, -2, 5], [0, 0, 0], [1, 0, 0], [4, 0, 0]]))
+    frontiers = Frontiers.from_columns({"keys": keys}, FrontierConfig(group=group), VOXEL)
+
+    def found(shift: tuple[float, float, float], reach: float = 1.0) -> list[int]:
+        centres = frontiers.positions + torch.tensor(shift).double() * frontiers.cell_size
+        half = torch.full((3,), reach * frontiers.cell_size / 2, dtype=torch.float64)
+        return frontiers.nearest(centres, half).tolist()
+
+    assert found((0, 0, 0)) == found((0.1, -0.3, 0.4)) == [0, 1, 2, 3]
+    # One cell on there is a frontier for one of them only; larger boxes reach back.
+    assert found((-1, 0, 0)) == [-1, -1, 1, -1]
+    assert found((-1, 0, 0), reach=1.2) == [0, 1, 1, 3]
+    assert found((0.6, 0, 0)) == [0, 2, 2, 3]
+    assert found((0, 1.1, 0)) == [-1] * 4
+
+
 def test_the_definition_finds_something():
     grid = OccupancyGrid(OccupancyConfig(), VOXEL)
     see(grid, torch.full((48, 64), 3.0), camera(48, 64), torch.eye(4, dtype=torch.float64))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mapping_scenes import camera, depth_frame, random_depth, random_pose
+from mapping_scenes import TensorWork, camera, depth_frame, random_depth, random_pose
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import KEY_LIMIT, pack_keys, unpack_keys
@@ -283,6 +283,61 @@ def test_evidence_fades_when_its_block_is_seen_again():
     see(grid, depth, pose, seen, stamp_ns=10**18)
     assert grid.log_odds(torch.cat((seen, other))).tolist() == [3, UNOBSERVED]
     assert not len(set(grid.occupied_keys.tolist()) - set(seen.tolist()))
+
+
+def test_added_grids_are_faded_to_the_newest_stamp():
+    config = OccupancyConfig(decay_seconds=2.0)
+    old, new, both = (OccupancyGrid(config, VOXEL) for _ in range(3))
+    depth, pose = torch.full((24, 32), 1.2), torch.eye(4, dtype=torch.float64)
+    keys = pack_keys(torch.tensor([[0, 0, 8], [0, 0, 13], [0, 0, 14]]))
+    see(old, depth, pose, keys, stamp_ns=1_000_000_000)
+    see(new, depth, pose, keys[:2], stamp_ns=6_000_000_000)
+    see(new, depth, pose, keys[1:2], stamp_ns=6_000_000_000)
+    # Five seconds are two whole steps.
+    expected = [3 + 3 - 2 - 1, 6 + 3 - 2, 3 - 2]
+    turn = torch.eye(4, dtype=torch.float64)
+    for transform in (None, turn):
+        for parts in ((old, new), (new, old)):
+            both.clear()
+            for part in parts:
+                both.add(part, transform)
+            assert both.log_odds(keys).tolist() == expected
+            assert set(both.columns["stamps"].tolist()) == {6_000_000_000}
+
+
+def test_a_moved_block_is_faded_to_the_newest_stamp_that_it_is_made_of():
+    columns = {
+        "block_keys": pack_keys(torch.tensor([[0, 0, 0], [0, 0, 1]])),
+        "log_odds": torch.tensor([[5], [-7]], dtype=torch.int8).repeat(1, 512),
+        "stamps": torch.tensor([1_000_000_000, 6_000_000_000]),
+    }
+    grid = OccupancyGrid.from_columns(columns, OccupancyConfig(decay_seconds=2.0), VOXEL)
+    half_a_block = torch.eye(4, dtype=torch.float64)
+    half_a_block[2, 3] = 4 * VOXEL
+    moved = OccupancyGrid(grid.config, VOXEL)
+    moved.add(grid, half_a_block)
+    column = pack_keys(torch.stack((torch.full((24,), 3), torch.full((24,), 3), torch.arange(24)), dim=-1))
+    expected = [UNOBSERVED] * 4 + [5] * 4 + [5 - 2] * 4 + [-7] * 8 + [UNOBSERVED] * 4
+    assert moved.log_odds(column).tolist() == expected
+    assert moved.columns["stamps"].tolist() == [1_000_000_000, 6_000_000_000, 6_000_000_000]
+
+
+def test_adding_takes_memory_for_some_blocks_at_a_time():
+    rng = np.random.default_rng(0)
+    keys = pack_keys(torch.cartesian_prod(*[torch.arange(-8, 8)] * 3))
+    columns = {
+        "block_keys": keys,
+        "log_odds": torch.full((len(keys), 512), -3, dtype=torch.int8),
+        "stamps": torch.zeros_like(keys),
+    }
+    grid = OccupancyGrid.from_columns(columns, OccupancyConfig(), VOXEL)
+    for transform in (None, random_pose(rng, 10.0)):
+        total = OccupancyGrid(OccupancyConfig(), VOXEL)
+        total.add(OccupancyGrid.from_columns({n: c[:1] for n, c in columns.items()}, OccupancyConfig(), VOXEL))
+        with TensorWork() as work:
+            total.add(grid, transform)
+        assert work.largest < 512 * len(keys) / 2
+        assert 0.97 < len(total.free_keys) / (512 * len(keys)) < 1.03
 
 
 def built_grid(seed: int = 0, decay: float = 0.0) -> OccupancyGrid:

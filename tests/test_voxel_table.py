@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ovseg_ros.mapping import columns
-from ovseg_ros.mapping.columns import BlockColumns, Column
+from ovseg_ros.mapping.columns import BLOCK_BYTES, BlockColumns, Column
 from ovseg_ros.mapping.voxel_table import VoxelTable
 
 SCHEMA = {"number": Column(torch.int64), "pair": Column(torch.float16, (2,))}
@@ -76,3 +79,14 @@ def test_bytes_are_those_of_the_rows_in_use():
 def test_an_empty_table_has_empty_columns():
     empty = BlockColumns(SCHEMA, torch.device("cpu"))
     assert empty.column("pair").shape == (0, 2) and empty.column("pair").dtype == torch.float16
+
+
+def test_rows_that_were_never_written_take_no_memory():
+    def resident() -> int:
+        pages = Path("/proc/self/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    columns = BlockColumns({"values": Column(torch.float32, (64,))}, torch.device("cpu"))
+    before = resident()
+    columns.reserve(1)
+    assert resident() - before < BLOCK_BYTES / 8

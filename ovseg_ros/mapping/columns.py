@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 BLOCK_BYTES = 1 << 26
@@ -97,7 +98,11 @@ class BlockColumns:
 
     def _empty(self, name: str, rows: int) -> torch.Tensor:
         column = self.schema[name]
-        return torch.zeros(rows, *column.shape, dtype=column.dtype, device=self._device)
+        shape = (rows, *column.shape)
+        if self._device.type != "cpu":
+            return torch.zeros(shape, dtype=column.dtype, device=self._device)
+        # torch.zeros writes its memory; NumPy takes pages that the system fills with zeros when they are first used.
+        return torch.from_numpy(np.zeros(shape, dtype=torch.empty(0, dtype=column.dtype).numpy().dtype))
 
     def _by_block(self, rows: torch.Tensor) -> Iterator[tuple[Block, torch.Tensor, torch.Tensor | slice]]:
         if len(self._blocks) == 1:

@@ -13,13 +13,20 @@ from dataclasses import dataclass
 import torch
 
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.geometry import in_key_range, pack_keys, unpack_keys
+from ovseg_ros.geometry import in_key_range, pack_keys, unpack_keys, voxel_indices
+from ovseg_ros.mapping.blocks import BLOCK
 from ovseg_ros.mapping.occupancy import UNOBSERVED, OccupancyGrid
 
 MAX_RADIUS = 2
 """A cube of 5 x 5 x 5 cells is counted in a byte, one of 7 x 7 x 7 isn't."""
 
 MAX_GROUP = 64
+
+WINDOW_BLOCKS = 16
+"""Edge, in blocks, of the windows that a whole grid is looked at in: 2 MB of cells, 3 with what surrounds them."""
+
+ROUNDING = 1e-6
+"""Metres by which boxes that only touch may seem to overlap."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +129,37 @@ class Frontiers:
         outside = ((kept < first) | (kept > last)).any(dim=-1)
         self._keys = torch.cat((self._keys[outside], found)).sort().values
 
+    def rebuild(self, occupancy: OccupancyGrid) -> None:
+        """Look at all of a grid anew, window by window: the cost is that of the blocks there are."""
+        self.clear()
+        blocks = unpack_keys(occupancy.columns["block_keys"])
+        windows = torch.div(blocks, WINDOW_BLOCKS, rounding_mode="floor")
+        _, window, counts = torch.unique(pack_keys(windows), return_inverse=True, return_counts=True)
+        for part in torch.split(blocks[window.argsort()], counts.tolist()):
+            self.update(occupancy, torch.stack((part.amin(dim=0) * BLOCK, part.amax(dim=0) * BLOCK + BLOCK - 1)))
+
     def clear(self) -> None:
         """Forget everything."""
         self._keys = self._no_keys()
+
+    def nearest(self, centres: torch.Tensor, reach: torch.Tensor) -> torch.Tensor:
+        """The nearest frontier among those that reach into a box.
+
+        Args:
+            centres: (n, 3) float64 of the boxes in the world, metres.
+            reach: (3,) float64 half of the edges of all boxes, metres, below one coarse cell.
+
+        Returns:
+            (n,) int64 rows of `keys`; -1 for boxes that no frontier reaches into. Touching is not enough.
+        """
+        steps = torch.arange(-1, 2, device=self.device)
+        around = self._coarse(voxel_indices(centres, self.voxel_size))[:, None] + torch.cartesian_prod(*[steps] * 3)
+        keys = torch.where(in_key_range(around), pack_keys(around), -1)
+        apart = (self._centres(around) - centres[:, None]).abs()
+        reached = (apart < reach + self.cell_size / 2 - ROUNDING).all(dim=-1) & torch.isin(keys, self._keys)
+        distance, best = apart.square().sum(dim=-1).masked_fill_(~reached, torch.inf).min(dim=1)
+        rows = torch.searchsorted(self._keys, keys.gather(1, best[:, None]).squeeze(1))
+        return torch.where(distance.isfinite(), rows, -1)
 
     @property
     def cell_size(self) -> float:
@@ -139,8 +174,7 @@ class Frontiers:
     @property
     def positions(self) -> torch.Tensor:
         """(F, 3) float64 centres of the frontiers' coarse cells in the world, metres."""
-        group = self.config.group
-        return (unpack_keys(self._keys).double() * group + ((group - 1) / 2 - group // 2)) * self.voxel_size
+        return self._centres(unpack_keys(self._keys))
 
     @property
     def columns(self) -> dict[str, torch.Tensor]:
@@ -149,6 +183,10 @@ class Frontiers:
 
     def _no_keys(self) -> torch.Tensor:
         return torch.empty(0, dtype=torch.int64, device=self.device)
+
+    def _centres(self, coarse: torch.Tensor) -> torch.Tensor:
+        group = self.config.group
+        return (coarse.double() * group + ((group - 1) / 2 - group // 2)) * self.voxel_size
 
     def _coarse(self, cells: torch.Tensor) -> torch.Tensor:
         group = self.config.group

@@ -6,7 +6,7 @@ The layers build on each other, so a map has the first few of them: occupancy, f
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -109,6 +109,33 @@ class SpatialLayers:
             depth = torch.where(frame.depth > self._config.max_depth, math.inf, frame.depth)
             self.rays.cast(depth, features, frame.intrinsics, frame.pose, self.frontiers.positions, self.frontiers.keys)
         return observation.freed
+
+    def add(self, others: Sequence[tuple[SpatialLayers, torch.Tensor | None]]) -> None:
+        """Add what the layers of other maps know, where these and they have a layer.
+
+        Log-odds are added, frontiers are found anew in all of it, and the rays that still start at one are joined.
+
+        Args:
+            others: of maps of the same voxel size and feature length, each with a (4, 4) rigid transform from
+                points there to points here, metres; None where both are in one frame.
+
+        Raises:
+            OvsegError: a transform moves space out of the range of a map.
+        """
+        if self.occupancy is None:
+            return
+        for other, transform in others:
+            if other.occupancy is not None:
+                self.occupancy.add(other.occupancy, transform)
+        if self.frontiers is None:
+            return
+        self.frontiers.rebuild(self.occupancy)
+        if self.rays is None:
+            return
+        self.rays.prune(self.frontiers.keys)
+        for other, transform in others:
+            if other.rays is not None:
+                self.rays.add(other.rays, self.frontiers, transform)
 
     @property
     def columns(self) -> dict[str, torch.Tensor]:

@@ -10,6 +10,7 @@ from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import in_key_range, pack_keys, transform_points, unpack_keys, voxel_centres, voxel_indices
 from ovseg_ros.mapping.compression import FeatureCodec
 from ovseg_ros.mapping.config import MappingConfig
+from ovseg_ros.mapping.layers import SpatialLayers
 from ovseg_ros.mapping.semantic_map import SemanticMap
 from ovseg_ros.mapping.tables import MapTables, VoxelSums
 from ovseg_ros.types import validate_pose
@@ -27,7 +28,9 @@ def merge(first: SemanticMap, second: SemanticMap, transform: torch.Tensor | Non
 
     Returns:
         A new map: per voxel the weights are summed and the means are taken over the pixels of both; newest stamps;
-        the words of both; as many revisions as both have.
+        the words of both; as many revisions as both have. It has the layers that ``first`` is set to, filled from
+        what both maps have of them, as `SpatialLayers.add` says. No voxel is forgotten, not even one whose cell is
+        free by the evidence of both.
 
     Raises:
         OvsegError: the maps don't go together, or the transform moves voxels out of range.
@@ -59,6 +62,9 @@ def merge_all(parts: Sequence[tuple[SemanticMap, torch.Tensor | None]]) -> Seman
                 f"the maps are in the frames {first.frame_id!r} and {semantic_map.frame_id!r}: give the transform "
                 "between them"
             )
+    _check_feature_lengths(maps)
+    layers = SpatialLayers(first.config, first.device)
+    layers.add([(part.layers, transform) for semantic_map, transform in parts for part in semantic_map.parts()])
     tables = MapTables(first.config, filled.tables.channels, first.device)
     for semantic_map, transform in parts:
         for part in semantic_map.parts():
@@ -72,6 +78,7 @@ def merge_all(parts: Sequence[tuple[SemanticMap, torch.Tensor | None]]) -> Seman
         revision=sum(semantic_map.revision for semantic_map in maps),
         frame_id=first.frame_id,
         codec=filled.codec and filled.codec.to(first.device),
+        layers=layers,
     )
 
 
@@ -87,8 +94,6 @@ def check_compatible(first: SemanticMap, second: SemanticMap) -> None:
     }
     if first.space and second.space:
         facts["feature space"] = (first.space, second.space)
-    if first.voxel_count and second.voxel_count:
-        facts["feature length"] = (first.channels, second.channels)
     for name, (ours, theirs) in facts.items():
         if ours != theirs:
             raise OvsegError(
@@ -98,6 +103,17 @@ def check_compatible(first: SemanticMap, second: SemanticMap) -> None:
         raise OvsegError(
             "maps with differently compressed features can't be merged: map with feature_components 0, or go on from "
             "one saved map that is compressed already"
+        )
+
+
+def _check_feature_lengths(maps: Sequence[SemanticMap]) -> None:
+    """Refuse voxels or rays whose features have different lengths."""
+    lengths = {semantic_map.channels for semantic_map in maps if semantic_map.voxel_count}
+    lengths |= {rays.channels for semantic_map in maps if (rays := semantic_map.layers.rays) and rays.channels}
+    if len(lengths) > 1:
+        raise OvsegError(
+            f"maps of different feature length can't be merged, {' and '.join(map(str, sorted(lengths)))}: "
+            "map again with the same settings"
         )
 
 

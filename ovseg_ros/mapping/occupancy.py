@@ -9,7 +9,7 @@ and writes the rows it sees.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +29,7 @@ from ovseg_ros.mapping.blocks import (
 from ovseg_ros.mapping.columns import Column
 from ovseg_ros.mapping.config import MappingConfig
 from ovseg_ros.mapping.free_space import blocks_in_view, free_cells, reach_of, view_box
+from ovseg_ros.mapping.resampling import blocks_reached, in_cells, pulled
 from ovseg_ros.mapping.voxel_hash import EMPTY
 from ovseg_ros.mapping.voxel_table import VoxelTable
 from ovseg_ros.types import RgbdFrame
@@ -40,6 +41,12 @@ MAX_LOG_ODDS = 63
 """Clamped log-odds and one frame's evidence add up within a byte."""
 
 NANOSECONDS = 1_000_000_000
+
+BLOCKS_AT_ONCE = 512
+"""Blocks of another grid added in one go: their cells have 262 144 centres, 6 MB in float64."""
+
+NEVER = torch.iinfo(torch.int64).min
+"""Older than any stamp."""
 
 COLUMNS = {"block_keys": "keys", "log_odds": "log_odds", "stamps": "stamps"}
 """What `OccupancyGrid.columns` calls the columns of the table."""
@@ -169,15 +176,10 @@ class OccupancyGrid:
             OvsegError: the frame reaches over too many cells.
         """
         box, evidence = self._evidence(frame, hits.to(self.device), mapping)
-        stamp_ns = frame.stamp_ns
         block_keys = pack_keys(box)
-        rows = self._table.rows_of(block_keys)
-        known = (rows != EMPTY).nonzero().squeeze(1)
-        before = torch.full_like(evidence, UNOBSERVED)
-        before[known] = self._table.read("log_odds", rows[known])
-        stamps = torch.full_like(block_keys, stamp_ns)
-        stamps[known] = self._table.read("stamps", rows[known])
-        before, stamps = self._faded(before, stamps, stamp_ns)
+        before, stamps = self._read(block_keys)
+        now = torch.full_like(stamps, frame.stamp_ns)
+        before, stamps = self._faded(before, torch.where(stamps == NEVER, now, stamps), now)
 
         sums = before.masked_fill(before == UNOBSERVED, 0).add_(evidence)
         sums.clamp_(self.config.min_log_odds, self.config.max_log_odds)
@@ -211,6 +213,21 @@ class OccupancyGrid:
     def remove(self, block_keys: torch.Tensor) -> None:
         """Forget all about (B,) blocks, those that there are."""
         self._table.remove(block_keys)
+        self._changes += 1
+
+    def add(self, other: OccupancyGrid, transform: torch.Tensor | None = None) -> None:
+        """Add what another grid knows: log-odds add up, clamped; newest stamps, with evidence faded up to them.
+
+        Args:
+            other: of cells of the same size.
+            transform: (4, 4) rigid, points of ``other`` -> points of this grid, metres; None where both are in
+                one frame. A cell gets what the cell of ``other`` knows that its centre lies in.
+
+        Raises:
+            OvsegError: the transform moves blocks out of the range of keys.
+        """
+        for block_keys, log_odds, stamps in other._parts() if transform is None else other._moved_parts(transform):
+            self._add(block_keys.to(self.device), log_odds.to(self.device), stamps.to(self.device))
         self._changes += 1
 
     def clear(self) -> None:
@@ -259,7 +276,7 @@ class OccupancyGrid:
         """(n,) packed keys of cells -> (n,) int8, UNOBSERVED where nothing is known."""
         cells = unpack_keys(keys.to(self.device))
         block_keys, block_of_cell = torch.unique(block_keys_of(cells), return_inverse=True)
-        return self._read(block_keys)[block_of_cell, cell_numbers(cells)]
+        return self._read(block_keys)[0][block_of_cell, cell_numbers(cells)]
 
     def window(self, low: torch.Tensor, shape: torch.Tensor) -> torch.Tensor:
         """The box of ``shape`` cells from cell ``low`` on, (3,) int64 -> (nx, ny, nz) int8.
@@ -271,7 +288,7 @@ class OccupancyGrid:
         if not len(box):
             return result
         nx, ny, nz = box.shape
-        blocks = self._read(pack_keys(box.blocks(self.device))).view(nx, ny, nz, BLOCK, BLOCK, BLOCK)
+        blocks = self._read(pack_keys(box.blocks(self.device)))[0].view(nx, ny, nz, BLOCK, BLOCK, BLOCK)
         cells = blocks.permute(0, 3, 1, 4, 2, 5).reshape(nx * BLOCK, ny * BLOCK, nz * BLOCK)
         source, target = [], []
         for first, start, end in zip((BLOCK * n for n in box.low), low.tolist(), (low + shape).tolist(), strict=True):
@@ -281,14 +298,48 @@ class OccupancyGrid:
         result[tuple(target)] = cells[tuple(source)]
         return result
 
-    def _read(self, block_keys: torch.Tensor) -> torch.Tensor:
-        """(B,) block keys -> (B, 512) int8 log-odds."""
+    def _read(self, block_keys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B,) block keys -> (B, 512) int8 log-odds, (B,) int64 stamps; UNOBSERVED and NEVER where there is none."""
         rows = self._table.rows_of(block_keys)
         known = (rows != EMPTY).nonzero().squeeze(1)
-        shape = (len(block_keys), BLOCK_CELLS)
-        log_odds = torch.full(shape, UNOBSERVED, dtype=torch.int8, device=self.device)
+        log_odds = torch.full((len(rows), BLOCK_CELLS), UNOBSERVED, dtype=torch.int8, device=self.device)
         log_odds[known] = self._table.read("log_odds", rows[known])
-        return log_odds
+        stamps = torch.full_like(rows, NEVER)
+        stamps[known] = self._table.read("stamps", rows[known])
+        return log_odds, stamps
+
+    def _parts(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """(n,) keys, (n, 512) log-odds and (n,) stamps of all blocks, of at most BLOCKS_AT_ONCE at a time."""
+        for chunks in self._table.chunks("keys", "log_odds", "stamps"):
+            yield from zip(*(torch.split(chunk, BLOCKS_AT_ONCE) for chunk in chunks), strict=True)
+
+    def _moved_parts(self, transform: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """As `_parts`, after a rigid transform; the stamp of a block is the newest of what it is made of."""
+        pose = in_cells(transform, self.voxel_size, self.device)
+        reached = torch.unique(torch.cat([blocks_reached(keys, pose) for keys, _, _ in self._parts()]))
+        for block_keys in torch.split(reached, BLOCKS_AT_ONCE):
+            sources = pulled(block_keys, pose)
+            known, stamps = self._read(sources.block_keys)
+            log_odds = known[sources.block, sources.number]
+            stamps = stamps[sources.block].masked_fill_(log_odds == UNOBSERVED, NEVER)
+            newest = stamps.amax(dim=1)
+            speaks = newest > NEVER
+            log_odds, stamps, newest = log_odds[speaks], stamps[speaks], newest[speaks]
+            by_cell = log_odds.view(-1, 1), stamps.view(-1), newest.repeat_interleave(BLOCK_CELLS)
+            yield block_keys[speaks], self._faded(*by_cell)[0].view(log_odds.shape), newest
+
+    def _add(self, block_keys: torch.Tensor, theirs: torch.Tensor, stamps: torch.Tensor) -> None:
+        """Add (B, 512) log-odds with (B,) stamps to (B,) distinct blocks."""
+        ours, our_stamps = self._read(block_keys)
+        newest = torch.maximum(our_stamps, stamps)
+        # Fading leaves unobserved cells unobserved, so it is no matter that blocks there aren't were seen NEVER.
+        ours, _ = self._faded(ours, our_stamps, newest)
+        theirs, _ = self._faded(theirs, stamps, newest)
+        unknown, not_told = ours == UNOBSERVED, theirs == UNOBSERVED
+        sums = ours.masked_fill(unknown, 0) + theirs.masked_fill(not_told, 0)
+        sums.clamp_(self.config.min_log_odds, self.config.max_log_odds)
+        sums.masked_fill_(unknown & not_told, UNOBSERVED)
+        self._table.write(self._table.find_or_reserve(block_keys), {"log_odds": sums, "stamps": newest})
 
     def _evidence(
         self, frame: RgbdFrame, hits: torch.Tensor, mapping: MappingConfig
@@ -324,12 +375,14 @@ class OccupancyGrid:
         speaks = evidence.amax(dim=1) > UNOBSERVED
         return blocks[speaks], evidence[speaks]
 
-    def _faded(self, log_odds: torch.Tensor, stamps: torch.Tensor, stamp_ns: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, 512) log-odds and (B,) stamps -> both as they are at ``stamp_ns``."""
+    def _faded(
+        self, log_odds: torch.Tensor, stamps: torch.Tensor, now: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, n) log-odds and (B,) stamps -> both as they are at the (B,) stamps ``now``."""
         if self.config.decay_seconds == 0:
-            return log_odds, stamps.clamp(min=stamp_ns)
+            return log_odds, torch.maximum(stamps, now)
         step_ns = round(self.config.decay_seconds * NANOSECONDS)
-        steps = (stamp_ns - stamps).clamp(min=0) // step_ns
+        steps = (now - stamps).clamp(min=0) // step_ns
         left = log_odds.short().abs() - steps.clamp(max=MAX_LOG_ODDS)[:, None]
         faded = (left * log_odds.sign()).to(torch.int8)
         nothing_left = (left <= 0) & (steps > 0)[:, None] | (log_odds == UNOBSERVED)

@@ -96,7 +96,13 @@ def pixel_directions(
     x = (columns.double() - intrinsics.cx) / intrinsics.fx
     y = (rows.double() - intrinsics.cy) / intrinsics.fy
     directions = torch.stack((x, y, torch.ones_like(x)), dim=-1)
-    return torch.nn.functional.normalize(directions, dim=-1) @ pose[:3, :3].T
+    return turned(torch.nn.functional.normalize(directions, dim=-1), pose)
+
+
+def turned(directions: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
+    """(n, 3) directions after a (4, 4) rigid transform, of their length though it is a rotation only to some digits."""
+    length = directions.norm(dim=-1, keepdim=True)
+    return torch.nn.functional.normalize(directions @ pose[:3, :3].T, dim=-1) * length
 
 
 def match_frontiers(

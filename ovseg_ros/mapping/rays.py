@@ -19,14 +19,16 @@ from dataclasses import dataclass
 import torch
 
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.geometry import unpack_keys
+from ovseg_ros.geometry import transform_points, unpack_keys
 from ovseg_ros.mapping.columns import Column
+from ovseg_ros.mapping.frontiers import Frontiers
 from ovseg_ros.mapping.ray_casting import (
     DirectionBins,
     match_frontiers,
     pixel_directions,
     pixels_beyond_range,
     sample_bilinear,
+    turned,
 )
 from ovseg_ros.mapping.voxel_table import VoxelTable
 from ovseg_ros.types import Intrinsics, InvalidFrameError
@@ -167,7 +169,7 @@ class SemanticRays:
         Raises:
             InvalidFrameError: "features" (not finite where they are needed, or not C channels).
         """
-        channels = self._table.schema["features"].shape[0] if len(self) else None
+        channels = self.channels
         if features.dim() != 3 or 0 in features.shape or channels not in (None, len(features)):
             raise InvalidFrameError(
                 "features",
@@ -178,7 +180,9 @@ class SemanticRays:
         if not len(rows):
             return
         directions = pixel_directions(rows, columns, intrinsics, pose)
-        frontiers, frontier_keys = self._representable(frontiers.to(self.device), frontier_keys.to(self.device))
+        frontiers, frontier_keys = frontiers.to(self.device), frontier_keys.to(self.device)
+        inside = self._representable(frontier_keys)
+        frontiers, frontier_keys = frontiers[inside], frontier_keys[inside]
         rays, chosen, cost = match_frontiers(
             directions,
             frontiers - pose[:3, 3],
@@ -190,8 +194,38 @@ class SemanticRays:
             image = (intrinsics.height, intrinsics.width)
             sampled = sample_bilinear(features.to(self.device), rows[rays], columns[rays], image)
             weights = (1.0 - cost) / (1.0 - cost).sum()
-            self._add(frontier_keys[chosen], frontiers[chosen], directions[rays], weights, sampled)
+            if not sampled.isfinite().all():
+                raise InvalidFrameError("features", "features are not finite: check the model's weights and precision")
+            bins = self._bins.of(directions[rays])
+            self._add(frontier_keys[chosen], frontiers[chosen], bins, directions[rays], weights, sampled)
         self._unmatched += len(rows) - len(rays)
+
+    def add(self, other: SemanticRays, frontiers: Frontiers, transform: torch.Tensor | None = None) -> None:
+        """Add the rays of another set that still start at a frontier; those of one frontier and bin become one.
+
+        Args:
+            other: of the same bins, frontier cells and feature length.
+            frontiers: those there are now, in the world of these rays. A ray starts at the nearest one that the
+                frontier cell it comes from, moved, reaches into; without a transform that can only be itself.
+            transform: (4, 4) rigid, points of ``other`` -> points of these rays, metres; None where both are in
+                one frame.
+        """
+        rays = {name: column.to(self.device) for name, column in other.columns.items()}
+        origins, directions, bins = rays["origins"], rays["mean_directions"], rays["bins"]
+        reach = torch.full((3,), self.cell_size / 2, dtype=torch.float64, device=self.device)
+        if transform is not None:
+            pose = transform.to(self.device, torch.float64)
+            origins = transform_points(pose, origins)
+            directions = turned(directions, pose)
+            bins = self._bins.of(directions)
+            reach = pose[:3, :3].abs() @ reach
+        start = frontiers.nearest(origins, reach)
+        kept = (start >= 0).nonzero().squeeze(1)
+        kept = kept[self._representable(frontiers.keys[start[kept]])]
+        if len(kept):
+            keys, positions = frontiers.keys[start[kept]], frontiers.positions[start[kept]]
+            self._add(keys, positions, bins[kept], directions[kept], rays["weights"][kept], rays["features"][kept])
+        self._unmatched += other.unmatched
 
     def prune(self, frontier_keys: torch.Tensor) -> int:
         """Forget the rays whose origin is not among the (F,) packed keys of the frontiers; returns how many."""
@@ -202,6 +236,11 @@ class SemanticRays:
         """Forget everything, the number of unmatched rays too."""
         self._table = self._empty_table(0)
         self._unmatched = 0
+
+    @property
+    def channels(self) -> int | None:
+        """Numbers per feature, C below; None while there is no ray."""
+        return self._table.schema["features"].shape[0] if len(self) else None
 
     @property
     def unmatched(self) -> int:
@@ -264,15 +303,13 @@ class SemanticRays:
         self,
         frontier_keys: torch.Tensor,
         origins: torch.Tensor,
+        bins: torch.Tensor,
         directions: torch.Tensor,
         weights: torch.Tensor,
         features: torch.Tensor,
     ) -> None:
         """Add n matched rays to the means of their bins, and forget the lightest bins beyond the limit."""
-        if not features.isfinite().all():
-            raise InvalidFrameError("features", "features are not finite: check the model's weights and precision")
-        bins = self._bins.of(directions)
-        keys, bin_of_ray = torch.unique(self._keys(frontier_keys, bins), return_inverse=True)
+        keys, bin_of_ray, example = _distinct(self._keys(frontier_keys, bins))
         table = self._table if len(self) else self._empty_table(features.shape[1])
         places = table.find_or_reserve(keys)
         before = torch.where(places.known, table.read("weights", places.rows), 0.0)
@@ -283,8 +320,6 @@ class SemanticRays:
             kept = table.read(name, places.rows) * (before / after).to(values)[:, None]
             return kept.index_add_(0, bin_of_ray, values * share[:, None])
 
-        example = torch.empty_like(keys)
-        example[bin_of_ray] = torch.arange(len(weights), device=keys.device)
         values = {
             "frontier_keys": frontier_keys[example],
             "bins": bins[example],
@@ -306,15 +341,14 @@ class SemanticRays:
         cell = (((x << self._axis_bits) | y) << self._axis_bits) | z
         return (cell << self._bin_bits) | bins
 
-    def _representable(self, frontiers: torch.Tensor, frontier_keys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Those of the (F, 3) frontiers and their (F,) keys that `_keys` can pack beside a bin.
+    def _representable(self, frontier_keys: torch.Tensor) -> torch.Tensor:
+        """(F,) bool: which of the (F,) keys of frontiers `_keys` can pack beside a bin.
 
         With bins of 30 degrees these reach 65 km from the origin for cells of 0.25 m, with 10 degrees 32 km.
         """
         limit = 1 << (self._axis_bits - 1)
         indices = unpack_keys(frontier_keys)
-        inside = ((indices >= -limit) & (indices < limit)).all(dim=-1)
-        return frontiers[inside], frontier_keys[inside]
+        return ((indices >= -limit) & (indices < limit)).all(dim=-1)
 
     @property
     def _bin_bits(self) -> int:
@@ -342,9 +376,17 @@ class SemanticRays:
             "weights that are not positive and finite": not (weights.isfinite() & (weights > 0)).all(),
             "mean directions longer than 1 or of no length": not ((length > 0) & (length < 1 + ROUNDING)).all(),
             "bins out of range": not ((bins >= 0) & (bins < self._bins.count)).all(),
-            "frontier keys out of range": len(self._representable(origins, keys)[1]) != count or (keys < 0).any(),
+            "frontier keys out of range": (keys < 0).any() or not self._representable(keys).all(),
             "the same ray twice": len(torch.unique(self._keys(keys, bins))) != count,
         }
         present = [problem for problem, there in problems.items() if there]
         if present:
             raise OvsegError(f"rays are damaged: they have {' and '.join(present)}: save the map again")
+
+
+def _distinct(keys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(n,) keys -> (m,) distinct ones, in the order they come in; (n,) which each is; (m,) where each is first."""
+    ascending, place = torch.unique(keys, return_inverse=True)
+    numbers = torch.arange(len(keys), device=keys.device)
+    first, order = torch.zeros_like(ascending).scatter_reduce_(0, place, numbers, "amin", include_self=False).sort()
+    return ascending[order], order.argsort()[place], first

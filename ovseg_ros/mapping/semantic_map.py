@@ -195,12 +195,12 @@ class SemanticMap:
         self.config = replace(self.config, memory_limit=megabytes)
 
     def parts(self) -> Iterator[SemanticMap]:
-        """This map as far as it is in memory, then what is on disk, tile by tile, without layers."""
+        """This map as far as it is in memory, then what is on disk, tile by tile: voxels and occupancy."""
         yield self
-        config = replace(self.config, layers=LAYERS[0])
+        config = replace(self.config, layers=LAYERS[min(LAYERS.index(self.config.layers), 1)])
         for columns in self._eviction.tiles():
             yield SemanticMap.from_columns(
-                {name: column for name, column in columns.items() if LAYER_SEPARATOR not in name},
+                columns,
                 config=config,
                 space=self._space,
                 vocabulary=self.vocabulary,

@@ -132,7 +132,7 @@ class Submaps:
         """All submaps as one map in the world as believed now; made anew only after something has changed.
 
         Where submaps overlap, a voxel's means are taken over the pixels of all of them. A submap whose keyframe
-        never moved is taken over exactly; voxels of others go to where their centres lie.
+        never moved is taken over exactly; voxels of others go to where their centres lie. Layers: see `merge`.
         """
         if self._fused is None:
             moved = [(submap.semantic_map, submap.correction) for submap in self._submaps]
