@@ -4,9 +4,8 @@
     python benchmarks/query.py --voxels 650000 --features 64 --queries 5
     python benchmarks/query.py --voxels 650000 --features 64 --queries 5 --rayfronts ~/RayFronts
 
-`ours` is a question to a map that hasn't changed since the last one; `first` is one after it changed, which aligns all
-voxels with the words anew. `matmul` is the product of the questions' vectors alone with all voxels; ours multiplies
-those of the words that compete with them too.
+`ours` is a question to a map that hasn't changed since the last one; `first` is one after it changed, which compares
+all voxels with the words that compete anew. `matmul` is the product of the questions' vectors alone with all voxels.
 """
 
 from __future__ import annotations
@@ -42,6 +41,7 @@ class RandomSpace:
     id = "benchmark/1"
     logit_scale = 100.0
     same_meaning = 0.9
+    compares_directly = True
 
     def __init__(self, channels: int) -> None:
         self._channels = channels

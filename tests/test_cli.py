@@ -85,7 +85,8 @@ def test_damaged_frames_are_skipped_and_counted(
 
 def test_query_prints_the_contracted_json(saved_map: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = numbers(capsys, "query", str(saved_map), "wall", "floor", "--min-score", "0.02", "--max-matches", "2")
-    assert set(printed) == {"map_revision", "space", "matches"}
+    assert set(printed) == {"map_revision", "space", "matches", "rays"}
+    assert printed["rays"] == []
     assert printed["map_revision"] == 6
     assert printed["space"].startswith("openseg")
     for match in printed["matches"]:
@@ -135,6 +136,21 @@ def test_a_map_can_have_layers(recording: Path, tmp_path: Path, capsys: pytest.C
     layers = storage.load(out).layers
     assert layers.occupancy is not None and layers.frontiers is not None and layers.rays is not None
     assert len(layers.occupancy.free_keys) > 1000
+
+
+def test_what_is_out_of_range_is_somewhere_towards(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "near.ovmap"
+    numbers(capsys, "map", str(recording), "-o", str(out), "--layers", "rays", "--max-depth", "1.5")
+    question = ["query", str(out), "wall", "submarine", "--min-score", "0.1", "--max-matches", "2"]
+    rays = numbers(capsys, *question)["rays"]
+    assert 1 <= len(rays) <= 2
+    for ray in rays:
+        assert set(ray) == {"query", "score", "origin", "direction", "spread", "weight", "ray_count"}
+        assert ray["query"] == "wall"
+    assert main(question) == 0
+    assert capsys.readouterr().out.count("somewhere towards (") == len(rays)
 
 
 def test_a_map_can_be_made_smaller(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

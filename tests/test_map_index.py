@@ -12,6 +12,7 @@ from mapping_scenes import SPACE, random_map
 from ovseg_ros.mapping import MappingConfig, SemanticMap
 from ovseg_ros.mapping.online_compression import FIT_FRAMES
 from ovseg_ros.query import label_voxels, score_voxels
+from ovseg_ros.query.feature_index import FEW_TEXTS
 from ovseg_ros.query.map_index import MapIndex
 from ovseg_ros.vocabulary import GENERIC_NEGATIVES, Vocabulary
 
@@ -79,6 +80,15 @@ def test_scores_are_the_softmax_against_the_other_words(config, space):
         np.testing.assert_allclose(
             row, noun / (noun + others), atol=0.02 if "float16" in config.feature_dtype else 1e-3
         )
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_many_questions_at_once_are_answered_as_one_by_one(config):
+    semantic_map = filled(config)
+    words = [f"word{i}" for i in range(FEW_TEXTS + 5)]
+    scores = score_voxels(semantic_map, DirectSpace(), words)
+    alone = torch.cat([score_voxels(semantic_map, DirectSpace(), word) for word in words])
+    torch.testing.assert_close(scores, alone, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 import torch
@@ -11,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import label
 from scipy.spatial.distance import cdist
+from word_space import MIXED, SPACE, VOCABULARY, WordSpace, word
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import pack_keys
@@ -23,43 +22,8 @@ from ovseg_ros.query.phrases import parse_queries
 from ovseg_ros.types import Intrinsics, RgbdFrame, Segmentation
 from ovseg_ros.vocabulary import GENERIC_NEGATIVES, Vocabulary
 
-WORDS = ("chair", "table", "sofa", "plant", "piano", "orange", *GENERIC_NEGATIVES)
-MIXED = {"armchair": {"chair": 0.9}, "stool": {"chair": 0.5}, "couch": {"piano": 0.6}}
-"""Words that are near others: cosine with each; what is missing to unit length is their own."""
-
-VOCABULARY = Vocabulary.from_names(["chair", "table", "sofa", "plant"], synonyms={"sofa": ["couch"]})
 VOXEL = 0.1
 RED, BLUE, GREY = (190, 30, 35), (40, 70, 170), (128, 128, 128)
-
-
-class WordSpace:
-    """Every word has an axis of its own; features are sums of words."""
-
-    id = "words/1"
-    logit_scale = 20.0
-    same_meaning = 0.8
-    size = len(WORDS) + len(MIXED) + 1
-
-    def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
-        return torch.stack([self.vector(text) for text in texts])
-
-    def align(self, features: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.normalize(features, dim=1)
-
-    def vector(self, text: str) -> torch.Tensor:
-        vector = torch.zeros(self.size)
-        if text in WORDS:
-            vector[WORDS.index(text)] = 1.0
-            return vector
-        near = MIXED.get(text, {})
-        for word, cosine in near.items():
-            vector[WORDS.index(word)] = cosine
-        own = len(WORDS) + (list(MIXED).index(text) if near else len(MIXED))
-        vector[own] = (1.0 - vector.square().sum()).sqrt()
-        return vector
-
-
-SPACE = WordSpace()
 
 
 def block(start: tuple[int, int, int], size: tuple[int, int, int]) -> torch.Tensor:
@@ -80,10 +44,6 @@ def map_of(
     return SemanticMap.from_columns(
         columns, config=MappingConfig(voxel_size=VOXEL), space=SPACE.id, vocabulary=vocabulary, revision=1
     )
-
-
-def word(text: str) -> torch.Tensor:
-    return SPACE.vector(text)
 
 
 @pytest.fixture

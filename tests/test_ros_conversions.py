@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace as Fake
 
 import cv2
@@ -11,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ovseg_ros.query import RayMatch
 from ovseg_ros.ros import conversions
 from ovseg_ros.ros.conversions import FrameBuilder, image_to_depth, image_to_rgb, pose_to_matrix
 from ovseg_ros.types import Intrinsics, InvalidFrameError
@@ -286,6 +288,26 @@ def test_messages_read_back_as_what_was_written() -> None:
     assert frame.stamp_ns == 5_000_000_001
     millimetres = image_to_depth(messages.depth_message(depth, stamped, "16UC1"))
     np.testing.assert_allclose(millimetres[0], [0.5, np.nan, np.nan, np.nan, 1.234, 2.0, np.nan], atol=6e-4)
+
+
+def test_directions_become_messages() -> None:
+    messages = pytest.importorskip("ovseg_ros.ros.messages")
+    match = RayMatch("chair", 0.75, (1.0, 2.0, 3.0), (0.6, 0.0, -0.8), 0.25, weight=2.0, ray_count=3)
+    (message,) = messages.ray_match_messages([match], MAP_FRAME, 5_000_000_001)
+    assert (message.header.frame_id, message.header.stamp.nanosec, message.query) == (MAP_FRAME, 1, "chair")
+    assert (message.origin.x, message.origin.y, message.origin.z) == match.origin
+    assert (message.direction.x, message.direction.y, message.direction.z) == match.direction
+    assert (message.score, message.spread) == (0.75, 0.25)
+
+
+def test_a_summary_tells_far_from_absent() -> None:
+    services = pytest.importorskip("ovseg_ros.ros.services")
+    session = pytest.importorskip("ovseg_ros.ros.session")
+    far = RayMatch("chair", 0.75, (1.0, 2.0, 3.0), (0.6, 0.0, -0.8), 0.25, weight=2.0, ray_count=3)
+    answers = session.Answers(revision=1, voxel_count=9, frame_id=MAP_FRAME, stamp_ns=1, matches=(), rays=(far,))
+    assert services.summary(["piano"], replace(answers, rays=())) == "no match for 'piano'"
+    said = services.summary(["chair", "piano"], answers)
+    assert said == "no match for 'chair', 'piano'; beyond depth range was seen 'chair'"
 
 
 @pytest.mark.parametrize("axis", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (0.6, 0, 0.8)])

@@ -113,6 +113,18 @@ def test_a_map_of_other_channels_is_refused_and_the_present_one_stays(session: M
     assert (session.revision, session.generation) == (1, generation)
 
 
+def test_what_is_out_of_range_is_answered_beside_the_places(backend: Backend) -> None:
+    session = MapSession(backend, MappingConfig(layers="rays", max_depth=3.0), device="cpu", frame_id="map")
+    depth = torch.full((24, 32), 2.0)
+    depth[:, 10:] = torch.inf
+    camera, pose = Intrinsics(30.0, 30.0, 15.5, 11.5, 32, 24), torch.eye(4, dtype=torch.float64)
+    far = RgbdFrame(torch.zeros(24, 32, 3, dtype=torch.uint8), depth, camera, pose, stamp_ns=1)
+    session.integrate(far, lambda *_: None, generation=session.generation)
+    answers = session.ask(["wall"], min_score=0.1, max_matches=1)
+    assert len(answers.matches) == len(answers.rays) == 1
+    assert answers.rays[0].direction[2] > 0.8
+
+
 def test_a_compressed_map_is_loaded(tmp_path: Path, backend: Backend) -> None:
     session = MapSession(backend, MappingConfig(feature_components=2), device="cpu", frame_id="map")
     for _ in range(FIT_FRAMES):

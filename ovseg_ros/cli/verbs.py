@@ -7,6 +7,7 @@ Verbs import what they need when they run: `ovseg --help` then answers at once.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -112,13 +113,15 @@ def query(options: argparse.Namespace) -> dict[str, Any]:
     from dataclasses import asdict
 
     from ovseg_ros.mapping import storage
-    from ovseg_ros.query import ask
+    from ovseg_ros.query import ask, ask_rays
     from ovseg_ros.segmentation import language_space
 
     semantic_map = storage.load(options.map)
+    space = language_space(_space(semantic_map.space))
     limits = {"min_score": options.min_score, "max_matches": options.max_matches}
     given = {name: value for name, value in limits.items() if value is not None}
-    matches = ask(semantic_map, language_space(_space(semantic_map.space)), options.text, **given)
+    matches = ask(semantic_map, space, options.text, **given)
+    rays = ask_rays(semantic_map, space, options.text, **given)
     lines = [
         f"{match.query:24} {match.score:4.2f}  at ({match.position[0]:.2f}, {match.position[1]:.2f}, "
         f"{match.position[2]:.2f}) m, size {match.size[0]:.2f} x {match.size[1]:.2f} x {match.size[2]:.2f} m"
@@ -126,6 +129,12 @@ def query(options: argparse.Namespace) -> dict[str, Any]:
     ]
     found = {match.query for match in matches}
     lines += [f"{text:24} not found" for text in options.text if text not in found]
+    lines += [
+        f"{ray.query:24} {ray.score:4.2f}  somewhere towards ({ray.direction[0]:.2f}, {ray.direction[1]:.2f}, "
+        f"{ray.direction[2]:.2f}) give or take {math.degrees(ray.spread):.0f} degrees, beyond ({ray.origin[0]:.2f}, "
+        f"{ray.origin[1]:.2f}, {ray.origin[2]:.2f}) m"
+        for ray in rays
+    ]
     if options.picture is not None:
         from ovseg_ros.visualization.pictures import Mark, render_map, write_picture
 
@@ -136,6 +145,7 @@ def query(options: argparse.Namespace) -> dict[str, Any]:
         "map_revision": semantic_map.revision,
         "space": semantic_map.space,
         "matches": [asdict(match) for match in matches],
+        "rays": [asdict(ray) for ray in rays],
         "text": "\n".join(lines),
     }
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 
-from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import unpack_keys
 from ovseg_ros.mapping import SemanticMap
 from ovseg_ros.query.calibration import (
@@ -19,6 +18,7 @@ from ovseg_ros.query.calibration import (
     MIN_SCORE,
     MIN_VOXELS,
     VOXEL_SCORE,
+    check_limits,
 )
 from ovseg_ros.query.components import connected_voxels
 from ovseg_ros.query.phrases import Phrase, parse_queries
@@ -74,10 +74,7 @@ def ask(
     Raises:
         OvsegError: an argument breaks a limit, or the space is not the map's.
     """
-    if not 0.0 <= min_score <= 1.0:
-        raise OvsegError(f"min_score must be 0 to 1, got {min_score}: {MIN_SCORE} suits most maps")
-    if max_matches < 1:
-        raise OvsegError(f"max_matches must be at least 1, got {max_matches}: {MAX_MATCHES} suits most questions")
+    check_limits(min_score, max_matches)
     phrases = parse_queries(queries, semantic_map.vocabulary)
     found: list[list[_Candidates]] = [[] for _ in phrases]
     for part in semantic_map.parts():

@@ -18,7 +18,7 @@ _indices: WeakKeyDictionary[SemanticMap, MapIndex] = WeakKeyDictionary()
 
 def map_index(semantic_map: SemanticMap, space: LanguageSpace) -> MapIndex:
     """The index of the map as it is now; made once per revision, space and vocabulary, gone with the map."""
-    negatives = tuple(dict.fromkeys((*semantic_map.vocabulary.names, *GENERIC_NEGATIVES)))
+    negatives = competitors(semantic_map.vocabulary)
     index = _indices.get(semantic_map)
     if (
         index is None
@@ -30,20 +30,26 @@ def map_index(semantic_map: SemanticMap, space: LanguageSpace) -> MapIndex:
     return index
 
 
+def competitors(vocabulary: Vocabulary) -> tuple[str, ...]:
+    """The words that compete with whatever is asked of a map with this vocabulary."""
+    return tuple(dict.fromkeys((*vocabulary.names, *GENERIC_NEGATIVES)))
+
+
 def noun_scores(semantic_map: SemanticMap, space: LanguageSpace, phrases: Sequence[Phrase]) -> torch.Tensor:
     """(Q, N) float32 in 0..1: softmax probability of each phrase's noun against the words it competes with.
 
     A phrase without a noun fits every voxel: 1.
     """
     index = map_index(semantic_map, space)
-    scores = torch.ones(len(phrases), semantic_map.voxel_count, device=semantic_map.device)
     nouns = [i for i, phrase in enumerate(phrases) if phrase.names]
-    if nouns and semantic_map.voxel_count:
-        groups = [with_synonyms(phrases[i].names, semantic_map.vocabulary, space) for i in nouns]
-        probabilities = index.probabilities(groups)
-        if len(nouns) == len(phrases):
-            return probabilities
-        scores[nouns] = probabilities
+    if not (nouns and semantic_map.voxel_count):
+        return torch.ones(len(phrases), semantic_map.voxel_count, device=semantic_map.device)
+    groups = [with_synonyms(phrases[i].names, semantic_map.vocabulary, space) for i in nouns]
+    probabilities = index.probabilities(groups)
+    if len(nouns) == len(phrases):
+        return probabilities
+    scores = torch.ones(len(phrases), semantic_map.voxel_count, device=semantic_map.device)
+    scores[nouns] = probabilities
     return scores
 
 

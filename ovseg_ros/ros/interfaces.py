@@ -20,9 +20,9 @@ except ImportError as error:
     ) from error
 
 try:
-    from ovseg_interfaces.msg import Match
+    from ovseg_interfaces.msg import Match, RayMatch
     from ovseg_interfaces.srv import MapFile, QueryMap
 except ImportError as error:
     raise ImportError(f"the package ovseg_interfaces isn't built here: {_BUILD_HINT}") from error
 
-__all__ = ["MapFile", "Match", "QueryMap"]
+__all__ = ["MapFile", "Match", "QueryMap", "RayMatch"]

@@ -16,7 +16,8 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from ovseg_ros.query import Match as MapMatch
-from ovseg_ros.ros.interfaces import Match
+from ovseg_ros.query import RayMatch as MapRayMatch
+from ovseg_ros.ros.interfaces import Match, RayMatch
 from ovseg_ros.types import Intrinsics
 
 _POINT_FIELD_TYPES = {
@@ -150,6 +151,11 @@ def match_messages(matches: Sequence[MapMatch], frame_id: str, stamp_ns: int) ->
     return [_match(match, header_message(frame_id, stamp_ns)) for match in matches]
 
 
+def ray_match_messages(matches: Sequence[MapRayMatch], frame_id: str, stamp_ns: int) -> list[RayMatch]:
+    """Directions -> RayMatch messages in ``frame_id``; ``stamp_ns`` is the newest frame's."""
+    return [_ray_match(match, header_message(frame_id, stamp_ns)) for match in matches]
+
+
 def _match(match: MapMatch, header: Header) -> Match:
     x, y, z = (float(v) for v in match.position)
     dx, dy, dz = (float(v) for v in match.size)
@@ -162,6 +168,19 @@ def _match(match: MapMatch, header: Header) -> Match:
         voxel_count=int(match.voxel_count),
         object_id=int(match.object_id),
         last_seen=time_message(match.last_seen_ns),
+    )
+
+
+def _ray_match(match: MapRayMatch, header: Header) -> RayMatch:
+    x, y, z = (float(v) for v in match.origin)
+    dx, dy, dz = (float(v) for v in match.direction)
+    return RayMatch(
+        header=header,
+        query=str(match.query),
+        score=float(match.score),
+        origin=Point(x=x, y=y, z=z),
+        direction=Vector3(x=dx, y=dy, z=dz),
+        spread=float(match.spread),
     )
 
 

@@ -12,7 +12,7 @@ from std_srvs.srv import Trigger
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.ros.interfaces import MapFile, QueryMap
-from ovseg_ros.ros.messages import match_messages
+from ovseg_ros.ros.messages import match_messages, ray_match_messages
 from ovseg_ros.ros.parameters import MAX_MATCHES, Parameters
 from ovseg_ros.ros.publishers import MapPublishers
 from ovseg_ros.ros.session import Answers, MapSession
@@ -80,6 +80,7 @@ class MapServices:
         )
         response.map_revision = int(answers.revision)
         response.matches = match_messages(answers.matches, answers.frame_id, answers.stamp_ns)
+        response.rays = ray_match_messages(answers.rays, answers.frame_id, answers.stamp_ns)
         if request.publish_heatmap:
             self._publishers.publish_heatmap(session.scored_cloud(queries[0]))
         return summary(queries, answers)
@@ -99,14 +100,19 @@ class MapServices:
 
 
 def summary(queries: Sequence[str], answers: Answers) -> str:
-    """One sentence about the answers: what wasn't found, or how many matches there are."""
+    """One sentence about the answers: what wasn't found or only seen far off, or how many matches there are."""
     if not answers.voxel_count:
         return "the map is empty: no frame has been integrated yet (see /diagnostics)"
-    found = {match.query for match in answers.matches}
-    absent = [f"'{query}'" for query in queries if query not in found]
+    found, beyond = ({match.query for match in matches} for matches in (answers.matches, answers.rays))
+    absent = [query for query in queries if query not in found]
     if absent:
-        return f"no match for {', '.join(absent)}"
+        far = [query for query in absent if query in beyond]
+        return f"no match for {_quoted(absent)}" + (f"; beyond depth range was seen {_quoted(far)}" if far else "")
     return f"{len(answers.matches)} match{'' if len(answers.matches) == 1 else 'es'}"
+
+
+def _quoted(queries: Sequence[str]) -> str:
+    return ", ".join(f"'{query}'" for query in queries)
 
 
 def _or_default(value: float, default: float, name: str, limit: float) -> float:

@@ -13,20 +13,21 @@ import torch
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping import MappingConfig, SemanticMap, storage
-from ovseg_ros.query import Match, ask, label_voxels, score_voxels
+from ovseg_ros.query import Match, RayMatch, ask, ask_rays, label_voxels, score_voxels
 from ovseg_ros.types import InvalidFrameError, RgbdFrame, Segmenter
 from ovseg_ros.vocabulary import GENERIC_NEGATIVES
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Matches of one request, with the state of the map they were found in."""
+    """Places and directions that answer one request, with the state of the map they were found in."""
 
     revision: int
     voxel_count: int
     frame_id: str
     stamp_ns: int
     matches: tuple[Match, ...]
+    rays: tuple[RayMatch, ...]
 
 
 @dataclass(frozen=True)
@@ -142,15 +143,18 @@ class MapSession:
         stage("integrate", time.perf_counter() - segmented)
 
     def ask(self, queries: Sequence[str], *, min_score: float, max_matches: int) -> Answers:
-        """Where in the map is each of ``queries``; see `ovseg_ros.query.ask`."""
+        """Where in the map, and where beyond, is each of ``queries``; see `ask` and `ask_rays` of `ovseg_ros.query`."""
+        space, asked = self._backend.space, list(queries)
         with self._lock:
-            matches = ask(self._map, self._backend.space, list(queries), min_score=min_score, max_matches=max_matches)
+            matches = ask(self._map, space, asked, min_score=min_score, max_matches=max_matches)
+            rays = ask_rays(self._map, space, asked, min_score=min_score, max_matches=max_matches)
             return Answers(
                 revision=self._map.revision,
                 voxel_count=self._voxels_in_all(),
                 frame_id=self._map.frame_id,
                 stamp_ns=self._newest_stamp(),
                 matches=tuple(matches),
+                rays=rays,
             )
 
     def scored_cloud(self, query: str) -> ScoredCloud:

@@ -69,6 +69,25 @@ def test_play_map_query_save_kill_load_gives_the_same_answer(tmp_path: Path, cli
         assert again.map_revision == answered.map_revision
 
 
+def test_a_map_with_rays_answers_with_directions(tmp_path: Path, client: MapClient) -> None:
+    parameters = {**MAPPING, "mapping.layers": "rays", "mapping.max_depth": 1.5}
+    with NodeProcess("mapping_node", tmp_path / "mapping.log", parameters=parameters) as mapping:
+        client.wait_until_active(timeout=EVENTUALLY)
+        camera = Camera(client)
+        camera.wait_for_listeners()
+        for index in range(len(room())):
+            camera.send(room()[index])
+        wait_for_count(client, "frames_integrated", len(room()))
+        response = client.query(WORDS, **QUERY)
+        assert response.success, response.message
+        assert response.rays, mapping.printed()
+        for ray in response.rays:
+            assert ray.query in WORDS
+            assert ray.header.frame_id == "map"
+            assert np.linalg.norm([ray.direction.x, ray.direction.y, ray.direction.z]) == pytest.approx(1.0)
+            assert 0.0 < ray.spread < np.pi
+
+
 def test_sigkill_during_save_leaves_the_old_file_whole(tmp_path: Path) -> None:
     path = tmp_path / "flat.ovmap"
     # Fine voxels make a map that takes a while to write.
