@@ -14,8 +14,9 @@ from mapping_scenes import camera, depth_frame, random_depth, random_pose
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import KEY_LIMIT, pack_keys, unpack_keys
 from ovseg_ros.mapping import MappingConfig, build_fusion_operator
-from ovseg_ros.mapping.frontiers import FrontierConfig, Frontiers
-from ovseg_ros.mapping.occupancy import UNOBSERVED, OccupancyConfig, OccupancyGrid
+from ovseg_ros.mapping.frontiers import Frontiers
+from ovseg_ros.mapping.layer_config import FrontierConfig, OccupancyConfig
+from ovseg_ros.mapping.occupancy import UNOBSERVED, OccupancyGrid
 from ovseg_ros.types import Intrinsics
 
 VOXEL = 0.125

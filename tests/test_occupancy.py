@@ -14,7 +14,8 @@ from mapping_scenes import TensorWork, camera, depth_frame, random_depth, random
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import KEY_LIMIT, pack_keys, unpack_keys
 from ovseg_ros.mapping import MappingConfig, build_fusion_operator
-from ovseg_ros.mapping.occupancy import UNOBSERVED, Observation, OccupancyConfig, OccupancyGrid
+from ovseg_ros.mapping.layer_config import OccupancyConfig
+from ovseg_ros.mapping.occupancy import UNOBSERVED, Observation, OccupancyGrid
 from ovseg_ros.types import Intrinsics
 
 VOXEL = 0.125

@@ -14,7 +14,8 @@ from mapping_scenes import camera, random_pose
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import in_key_range, pack_keys, unpack_keys, voxel_centres
-from ovseg_ros.mapping.rays import RayConfig, SemanticRays
+from ovseg_ros.mapping.layer_config import RayConfig
+from ovseg_ros.mapping.rays import SemanticRays
 from ovseg_ros.types import Intrinsics, InvalidFrameError
 
 CELL = 0.25

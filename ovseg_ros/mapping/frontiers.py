@@ -8,60 +8,20 @@ are the frontiers. All of it is integer arithmetic on indices, so a frontier has
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import in_key_range, pack_keys, unpack_keys, voxel_indices
 from ovseg_ros.mapping.blocks import BLOCK
+from ovseg_ros.mapping.layer_config import FrontierConfig
 from ovseg_ros.mapping.occupancy import UNOBSERVED, OccupancyGrid
-
-MAX_RADIUS = 2
-"""A cube of 5 x 5 x 5 cells is counted in a byte, one of 7 x 7 x 7 isn't."""
-
-MAX_GROUP = 64
 
 WINDOW_BLOCKS = 16
 """Edge, in blocks, of the windows that a whole grid is looked at in: 2 MB of cells, 3 with what surrounds them."""
 
 ROUNDING = 1e-6
 """Metres by which boxes that only touch may seem to overlap."""
-
-
-@dataclass(frozen=True)
-class FrontierConfig:
-    """Parameters of Frontiers; the defaults are those of RayFronts.
-
-    Attributes:
-        radius: cells to each side of the cube around a cell.
-        min_unobserved: unobserved cells in the cube of a frontier cell, at least.
-        min_free: free cells in that cube, at least, the cell itself included.
-        group: cells along the edge of a coarse cell.
-        min_members: frontier cells in a frontier, at least.
-
-    Raises:
-        OvsegError: naming the value, the limit and the fix.
-    """
-
-    radius: int = 1
-    min_unobserved: int = 9
-    min_free: int = 4
-    group: int = 5
-    min_members: int = 13
-
-    def __post_init__(self) -> None:
-        cube = (2 * self.radius + 1) ** 3
-        limits = {
-            "radius": (1, MAX_RADIUS, 1),
-            "min_unobserved": (1, cube, 9),
-            "min_free": (1, cube, 4),
-            "group": (1, MAX_GROUP, 5),
-            "min_members": (1, self.group**3, min(13, self.group**3)),
-        }
-        for name, (least, most, fix) in limits.items():
-            if not least <= getattr(self, name) <= most:
-                raise OvsegError(f"{name} must be {least} to {most}, got {getattr(self, name)}: {fix} will do")
 
 
 class Frontiers:

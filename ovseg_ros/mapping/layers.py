@@ -12,9 +12,10 @@ import torch
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping.config import LAYERS, MappingConfig
-from ovseg_ros.mapping.frontiers import FrontierConfig, Frontiers
-from ovseg_ros.mapping.occupancy import Observation, OccupancyConfig, OccupancyGrid
-from ovseg_ros.mapping.rays import RayConfig, SemanticRays
+from ovseg_ros.mapping.frontiers import Frontiers
+from ovseg_ros.mapping.layer_config import FrontierConfig, OccupancyConfig, RayConfig
+from ovseg_ros.mapping.occupancy import Observation, OccupancyGrid
+from ovseg_ros.mapping.rays import SemanticRays
 from ovseg_ros.types import RgbdFrame
 
 LAYER_SEPARATOR = "."

@@ -29,6 +29,7 @@ from ovseg_ros.mapping.blocks import (
 from ovseg_ros.mapping.columns import Column
 from ovseg_ros.mapping.config import MappingConfig
 from ovseg_ros.mapping.free_space import blocks_in_view, free_cells, reach_of, view_box
+from ovseg_ros.mapping.layer_config import MAX_LOG_ODDS, OccupancyConfig
 from ovseg_ros.mapping.resampling import blocks_reached, in_cells, pulled
 from ovseg_ros.mapping.voxel_hash import EMPTY
 from ovseg_ros.mapping.voxel_table import VoxelTable
@@ -36,9 +37,6 @@ from ovseg_ros.types import RgbdFrame
 
 UNOBSERVED = -128
 """What a cell holds that no frame has said anything about; also what a frame says about such a cell."""
-
-MAX_LOG_ODDS = 63
-"""Clamped log-odds and one frame's evidence add up within a byte."""
 
 NANOSECONDS = 1_000_000_000
 
@@ -50,49 +48,6 @@ NEVER = torch.iinfo(torch.int64).min
 
 COLUMNS = {"block_keys": "keys", "log_odds": "log_odds", "stamps": "stamps"}
 """What `OccupancyGrid.columns` calls the columns of the table."""
-
-
-@dataclass(frozen=True)
-class OccupancyConfig:
-    """Parameters of an OccupancyGrid. Log-odds are counted in steps of their own.
-
-    Attributes:
-        hit: steps that a cell gains in a frame with a reading in it.
-        miss: steps that it loses in a frame that sees it empty.
-        max_log_odds: a cell gains up to here. With the defaults an occupied cell is free after at most 21
-            frames that see it empty.
-        min_log_odds: a cell loses down to here.
-        decay_seconds: time in which evidence fades by one step towards unknown; 0 keeps it for ever.
-
-    Raises:
-        OvsegError: naming the value, the limit and the fix.
-    """
-
-    hit: int = 3
-    miss: int = 1
-    max_log_odds: int = 20
-    min_log_odds: int = -20
-    decay_seconds: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, value in (("hit", self.hit), ("miss", self.miss)):
-            if not 1 <= value <= MAX_LOG_ODDS:
-                raise OvsegError(f"{name} must be 1 to {MAX_LOG_ODDS} steps, got {value}: 3 for hit and 1 for miss do")
-        if not (self.hit <= self.max_log_odds <= MAX_LOG_ODDS):
-            raise OvsegError(
-                f"max_log_odds must be hit, {self.hit}, to {MAX_LOG_ODDS}, got {self.max_log_odds}: "
-                "20 forgets a thing 21 frames after it is gone"
-            )
-        if not (-MAX_LOG_ODDS <= self.min_log_odds <= -self.miss):
-            raise OvsegError(
-                f"min_log_odds must be {-MAX_LOG_ODDS} to minus miss, {-self.miss}, got {self.min_log_odds}: "
-                "-20 lets a thing appear within 7 frames"
-            )
-        if not (self.decay_seconds == 0 or 1e-3 <= self.decay_seconds <= 1e6):
-            raise OvsegError(
-                f"decay_seconds must be 0.001 to 1000000, or 0 for never, got {self.decay_seconds}: "
-                "10 forgets an unseen cell after some minutes"
-            )
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,7 @@ direction, as in RayFronts (Alama et al. 2025, arXiv 2504.06994). Apart from Ray
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 
@@ -22,6 +20,7 @@ from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import transform_points, unpack_keys
 from ovseg_ros.mapping.columns import Column
 from ovseg_ros.mapping.frontiers import Frontiers
+from ovseg_ros.mapping.layer_config import MIN_DISTANCE_CELLS, RayConfig
 from ovseg_ros.mapping.ray_casting import (
     DirectionBins,
     match_frontiers,
@@ -33,62 +32,11 @@ from ovseg_ros.mapping.ray_casting import (
 from ovseg_ros.mapping.voxel_table import VoxelTable
 from ovseg_ros.types import Intrinsics, InvalidFrameError
 
-MIN_DISTANCE_CELLS = 2.0
-"""Frontiers nearer to the camera than this many frontier cells take no rays: their direction says too little."""
-
-MIN_ANGLE_BIN, MAX_ANGLE_BIN = 5.0, 90.0
-
 ROUNDING = 1e-9
 """By how much the mean of unit vectors may seem longer than 1."""
 
 RAY_KEY_BITS = 63
 """Of a non-negative int64: three indices of a frontier cell and a bin share them."""
-
-
-@dataclass(frozen=True)
-class RayConfig:
-    """Parameters of SemanticRays.
-
-    Attributes:
-        angle_bin_degrees: extent of a bin of directions, 5 to 90, rounded so that bins fill the sphere.
-        max_rays_per_frame: pixels that a frame casts at most, spread evenly over those it could cast.
-        max_rays: rays remembered at most; those of least weight are forgotten first.
-        erosion: only pixels whose square of this many pixels to each side is all at infinite depth are cast,
-            for features are blurred across the borders of what is near.
-        max_ortho_cells: largest distance of a frontier from a ray that it takes, in frontier cells, below 2.
-        max_distance: largest distance of a frontier from the camera, metres; RayFronts takes 3 times depth range.
-
-    Raises:
-        OvsegError: naming the value, the limit and the fix.
-    """
-
-    angle_bin_degrees: float = 30.0
-    max_rays_per_frame: int = 1000
-    max_rays: int = 20_000
-    erosion: int = 2
-    max_ortho_cells: float = 1.0
-    max_distance: float = 15.0
-
-    def __post_init__(self) -> None:
-        if not MIN_ANGLE_BIN <= self.angle_bin_degrees <= MAX_ANGLE_BIN:
-            raise OvsegError(
-                f"angle_bin_degrees must be {MIN_ANGLE_BIN} to {MAX_ANGLE_BIN}, got {self.angle_bin_degrees}: "
-                "30 tells 46 directions apart"
-            )
-        if not (self.max_rays_per_frame >= 1 and self.max_rays >= 1 and self.erosion >= 0):
-            raise OvsegError(
-                "max_rays_per_frame and max_rays must be at least 1 and erosion at least 0, got "
-                f"{self.max_rays_per_frame}, {self.max_rays} and {self.erosion}: 1000, 20000 and 2 suit a room"
-            )
-        if not 0.0 < self.max_ortho_cells < MIN_DISTANCE_CELLS:
-            raise OvsegError(
-                f"max_ortho_cells must be above 0 and below {MIN_DISTANCE_CELLS}, got {self.max_ortho_cells}: "
-                "1 lets a ray meet the frontiers around it"
-            )
-        if not (math.isfinite(self.max_distance) and self.max_distance > 0):
-            raise OvsegError(
-                f"max_distance must be positive and finite, got {self.max_distance}: take 3 times max_depth"
-            )
 
 
 class SemanticRays:
