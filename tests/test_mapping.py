@@ -13,7 +13,7 @@ from mapping_scenes import SPACE, camera, plain_sums, random_frame, random_map, 
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import pack_keys, unpack_keys, voxel_indices
-from ovseg_ros.mapping import FusionOperator, MappingConfig, SemanticMap
+from ovseg_ros.mapping import FusionOperator, MappingConfig, SemanticMap, voxel_hash
 from ovseg_ros.mapping.online_compression import FIT_FRAMES
 from ovseg_ros.mapping.voxel_hash import EMPTY, VoxelHash
 from ovseg_ros.types import Intrinsics, InvalidFrameError, RgbdFrame, Segmentation
@@ -350,18 +350,47 @@ def test_config_names_value_and_limit(values, message):
         MappingConfig(**values)
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
-@given(seed=st.integers(0, 2**32), sizes=st.lists(st.integers(0, 2000), min_size=1, max_size=5))
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 2**32), sizes=st.lists(st.integers(0, 1500), min_size=1, max_size=9))
 def test_hash_finds_what_was_inserted_and_nothing_else(seed, sizes):
+    """Also while a full table is moved to a larger one: a few places at a time, so that it takes several batches."""
     rng = np.random.default_rng(seed)
     universe = torch.from_numpy(rng.permutation(2 * sum(sizes) + 2)) * (1 << int(rng.integers(0, 46)))
     table, expected, start = VoxelHash(), {}, 0
-    for size in sizes:
-        keys = universe[start : start + size]
-        slots = torch.arange(start, start + size)
-        table.insert(keys, slots)
-        expected |= dict(zip(keys.tolist(), slots.tolist(), strict=True))
-        start += size
-        assert len(table) == len(expected)
-        found = table.lookup(universe)
-        assert found.tolist() == [expected.get(key, EMPTY) for key in universe.tolist()]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(voxel_hash, "MOVED_PLACES", 16)
+        patch.setattr(voxel_hash, "MOVED_PLACES_PER_KEY", 2)
+        for size in sizes:
+            keys = universe[start : start + size]
+            slots = torch.arange(start, start + size)
+            table.insert(keys, slots)
+            expected |= dict(zip(keys.tolist(), slots.tolist(), strict=True))
+            start += size
+            present = torch.tensor(list(expected), dtype=torch.int64)
+            changed = present[torch.from_numpy(rng.random(len(present)) < 0.2)]
+            table.assign(changed, changed % 1000)
+            expected |= {key: key % 1000 for key in changed.tolist()}
+            removed = present[torch.from_numpy(rng.random(len(present)) < 0.2)]
+            table.remove(removed)
+            for key in removed.tolist():
+                del expected[key]
+            assert len(table) == len(expected)
+            found = table.lookup(universe)
+            assert found.tolist() == [expected.get(key, EMPTY) for key in universe.tolist()]
+
+
+def test_growing_a_hash_takes_little_at_a_time():
+    """No batch of 5000 keys writes more than what moves with it, whatever the size of the table."""
+    table, written = VoxelHash(), []
+    place = voxel_hash._Table.place
+
+    def counted(self: voxel_hash._Table, keys: torch.Tensor, slots: torch.Tensor) -> None:
+        written.append(len(keys))
+        place(self, keys, slots)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(voxel_hash._Table, "place", counted)
+        for start in range(0, 300_000, 5000):
+            table.insert(torch.arange(start, start + 5000), torch.arange(start, start + 5000))
+    assert max(written) < 30_000
+    assert torch.equal(table.lookup(torch.arange(300_000)), torch.arange(300_000))
