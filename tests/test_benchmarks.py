@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 import math
 import sys
+import textwrap
+import time
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -16,12 +21,14 @@ from mapping_scenes import plain_sums
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import fusion
+import layers
 import query
-from measure import PeakMemory, first_and_last
+from measure import PeakMemory, cpu_milliseconds, first_and_last
 from peers import Baseline, Voxels, compare
-from rayfronts_peer import scatter
+from rayfronts_peer import RayFrontiersMap, scatter
 from scenes import AMBIGUOUS, CASES, RANGE, ROOM, ROOM_BOXES, VOXEL_SIZE, random_features, room_frame, walk
 
+from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import transform_points, unpack_keys, unproject
 from ovseg_ros.mapping import MappingConfig
 from ovseg_ros.types import Intrinsics
@@ -98,6 +105,129 @@ def test_bad_arguments_are_named(arguments: list[str], message: str, capsys: pyt
         fusion.parse(arguments)
     assert failure.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("small_cases")
+def test_layers_prints_the_contracted_json(capsys: pytest.CaptureFixture[str]) -> None:
+    layers.main(["--case", "corridor320", "--features", "2", "--frames", "16", "--json"])
+    result = json.loads(capsys.readouterr().out)
+    assert result.keys() >= {"case", "features", "voxels", "ours_ms", "voxels_ms", "peer_ms", "ratio", "layers"}
+    assert (result["case"], result["features"], result["peer_ms"], result["ratio"]) == ("corridor320", 2, None, None)
+    assert all(result[who][end] > 0 for who in ("ours_ms", "voxels_ms") for end in ("first", "last"))
+    assert result["layers"]["voxels"] == result["voxels"]
+    assert all(count > 0 for count in result["layers"].values())
+
+
+@pytest.mark.usefixtures("small_cases")
+@pytest.mark.parametrize(("reach", "beyond"), [("2.5", True), ("5", False)])
+def test_rays_come_from_what_is_beyond_the_range(reach: str, beyond: bool) -> None:
+    chosen, _ = layers.parse(["--case", "room320", "--features", "2", "--frames", "16", "--range", reach])
+    depths = torch.stack([frame.depth for frame, _ in chosen.sequence()])
+    assert depths.isinf().any() == beyond
+    assert depths[depths.isfinite()].max() <= float(reach)
+    assert (layers.measure(chosen)["layers"]["rays"] > 0) == beyond
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--frames", "20"], "--frames must be a multiple of 8, 16 or more, got 20"),
+        (["--frames", "8"], "--frames must be a multiple of 8, 16 or more, got 8"),
+        (["--range", "6"], "--range must be 2.0 to 5.0 m, got 6.0"),
+        (["--range", "nan"], "--range must be 2.0 to 5.0 m, got nan"),
+        (["--set", "vox_size=1"], "name its checkout with --rayfronts PATH"),
+        (["--set", "vox_size"], "must be NAME=VALUE, got 'vox_size'"),
+        (["--rayfronts", "/nowhere"], "/nowhere has no rayfronts/mapping/semantic_voxel_map.py: clone"),
+    ],
+)
+def test_bad_arguments_of_layers_are_named(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as failure:
+        layers.parse(arguments)
+    assert failure.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Iterator[Path]:
+    """What the peer finds in a checkout of RayFronts, with a mapper in it that keeps what it is given."""
+    files = {
+        "configs/mapping/semantic_ray_frontiers_map.yaml": """
+            defaults: [base_mapping]
+            _target_: rayfronts.mapping.SemanticRayFrontiersMap
+            vox_size: 0.3
+            max_rays_per_frame: -1
+            max_depth_sensing: -1
+            interp_mode: ${interp_mode}
+        """,
+        "mapping/semantic_voxel_map.py": "",
+        "mapping/semantic_ray_frontiers_map.py": """
+            import time
+
+            import openvdb
+            import rayfronts_cpp
+            import torch
+            from rayfronts.image_encoders import ImageEncoder
+
+            class SemanticRayFrontiersMap:
+                def __init__(self, intrinsics, **settings):
+                    self.intrinsics, self.settings = intrinsics, settings
+                    self.global_vox_xyz = torch.zeros(7, 3)
+                    self.frontiers = torch.zeros(5, 3)
+                    self.global_rays_orig_angles = None
+                    self.frames = []
+
+                def process_posed_rgbd(self, rgb, depth, pose, feat_img):
+                    self.frames.append((rgb, depth, pose, feat_img))
+                    end = time.process_time() + (0.03 if len(self.frames) % 8 == 0 else 0)
+                    while time.process_time() < end:
+                        pass
+        """,
+        "openvdb.py": "",
+        "rayfronts_cpp.py": "",
+    }
+    for name, text in files.items():
+        path = tmp_path / ("" if name.endswith(("openvdb.py", "cpp.py")) else "rayfronts") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+    with mock.patch.dict(sys.modules), mock.patch.object(sys, "path", list(sys.path)):
+        yield tmp_path
+
+
+def test_peer_is_set_up_by_its_own_file_and_what_is_asked_for(checkout: Path) -> None:
+    sys.path.insert(0, str(checkout))
+    peer = RayFrontiersMap(checkout, SMALL, 0.05, {"max_depth_sensing": 5})
+    expected = {"vox_size": 0.05, "max_rays_per_frame": 1000, "max_depth_sensing": 5}
+    given = peer._map.settings
+    assert {name: given[name] for name in given.keys() - {"device", "encoder"}} == expected
+    assert peer._map.intrinsics.tolist() == [[28, 0, 23.5], [0, 28, 15.5], [0, 0, 1]]
+    peer.integrate(room_frame(SMALL, 0.0), random_features(3, SMALL, seed=0).features)
+    assert [tuple(part.shape) for part in peer._map.frames[0]] == [
+        (1, 3, 32, 48), (1, 1, 32, 48), (1, 4, 4), (1, 3, 2, 3),
+    ]  # fmt: skip
+    assert peer.counts() == {"voxels": 7, "frontiers": 5, "rays": 0}
+    with pytest.raises(OvsegError, match="RayFronts has no setting interp_mode, speed: take one of vox_size, max"):
+        RayFrontiersMap(checkout, SMALL, 0.05, {"speed": 9, "interp_mode": 1})
+
+
+def test_peer_without_its_extension_says_what_to_build(checkout: Path) -> None:
+    with pytest.raises(OvsegError, match="needs the module openvdb, which isn't there: build it"):
+        RayFrontiersMap(checkout, SMALL, 0.05)
+
+
+@pytest.mark.usefixtures("small_cases")
+def test_work_that_the_peer_saves_up_counts(checkout: Path) -> None:
+    arguments = ["--frames", "16", "--rayfronts", str(checkout), "--extension", str(checkout)]
+    chosen, _ = layers.parse([*arguments, "--set", "max_depth_sensing=5"])
+    assert chosen.empty_mappers()["peer_ms"]._map.settings["max_depth_sensing"] == 5
+    result = layers.measure(chosen)
+    assert result["peer_ms"]["first"] >= 30 / 8
+    assert result["peer_ms"]["last"] >= 30 / 8
+    assert result["ratio"] == pytest.approx(sum(result["peer_ms"].values()) / sum(result["ours_ms"].values()))
+    assert result["peer_settings"] == {"max_depth_sensing": 5}
+    assert result["peer_layers"] == {"voxels": 7, "frontiers": 5, "rays": 0}
+    assert "max_depth_sensing=5" in layers.table(result)
 
 
 def test_query_prints_the_contracted_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -194,6 +324,11 @@ def test_frames_are_timed_on_both_sides_of_what_fills_the_map() -> None:
 def test_ends_of_a_run_do_not_overlap() -> None:
     assert first_and_last([1.0, 3.0, 5.0, 7.0, 11.0]) == {"first": 2.0, "last": 9.0}
     assert first_and_last([float(i) for i in range(100)]) == {"first": 4.5, "last": 94.5}
+
+
+def test_waiting_is_no_cpu_time() -> None:
+    assert cpu_milliseconds(partial(time.sleep, 0.2)) < 100
+    assert cpu_milliseconds(partial(sum, range(1_000_000))) > 1
 
 
 def test_peak_memory_is_that_of_the_job_and_what_it_left() -> None:
