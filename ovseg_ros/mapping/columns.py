@@ -78,11 +78,11 @@ class BlockColumns:
         """(n, ...) copies of what the column holds at the rows."""
         if len(rows.parts) == 1 and isinstance(rows.parts[0][2], slice):
             block, local, _ = rows.parts[0]
-            return block[name][local]
+            return block[name].index_select(0, local)
         column = self.schema[name]
         result = torch.empty(rows.count, *column.shape, dtype=column.dtype, device=self._device)
         for block, local, positions in rows.parts:
-            result[positions] = block[name][local]
+            result[positions] = block[name].index_select(0, local)
         return result
 
     def write(self, rows: Located, values: Mapping[str, torch.Tensor]) -> None:
@@ -90,6 +90,17 @@ class BlockColumns:
         for block, local, positions in rows.parts:
             for name, column in values.items():
                 block[name][local] = column[positions].to(block[name].dtype)
+
+    def pieces(self, rows: Located, size: int) -> Iterator[tuple[Block, torch.Tensor, torch.Tensor | slice]]:
+        """The rows in pieces of at most ``size``: its block, their places in it, which of the rows they are.
+
+        To change a wide column without copies of all rows at once: large tensors are memory that the system has to
+        hand out afresh, which can take longer than the work.
+        """
+        for block, local, positions in rows.parts:
+            for start in range(0, len(local), size):
+                piece = slice(start, start + size)
+                yield block, local[piece], piece if isinstance(positions, slice) else positions[piece]
 
     def move(self, sources: torch.Tensor, targets: torch.Tensor) -> None:
         """Copy whole rows from (n,) rows to as many others."""

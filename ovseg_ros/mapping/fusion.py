@@ -13,17 +13,14 @@ gathered into runs along image rows, and everything that sorts or adds works on 
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import torch
 
 from ovseg_ros.geometry import KEY_BITS, KEY_LIMIT, pack_keys, unpack_keys
 from ovseg_ros.mapping.config import MappingConfig
+from ovseg_ros.mapping.sparse_rows import ProductRows, SparseMatrix
 from ovseg_ros.types import Intrinsics
-
-# Said by torch once per process, to users who can do nothing about it.
-warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
 
 NO_VOXEL = -1
 """Key of pixels without a usable reading; packed keys are never negative."""
@@ -63,7 +60,7 @@ class FusionOperator:
         feature_keys: (M,) int64 distinct packed keys of the feature voxels, ascending: ``keys`` unless
             features are kept on a coarser level.
         feature_counts: (M,) float32 pixels per feature voxel.
-        matrix: (M, h * w) float32 sparse CSR; every row sums to the feature voxel's count.
+        matrix: (M, h * w); every row sums to the feature voxel's count.
         runs: the pixels that take part.
     """
 
@@ -71,13 +68,12 @@ class FusionOperator:
     counts: torch.Tensor
     feature_keys: torch.Tensor
     feature_counts: torch.Tensor
-    matrix: torch.Tensor
+    matrix: SparseMatrix
     runs: PixelRuns
 
-    def sum_features(self, features: torch.Tensor) -> torch.Tensor:
+    def sum_features(self, features: torch.Tensor) -> ProductRows:
         """(C, h, w) float features -> (M, C) float32: sums over pixels of the bilinearly upsampled features."""
-        cells = features.flatten(1).T.to(torch.float32).contiguous()
-        return self.matrix @ cells
+        return ProductRows(self.matrix, features.flatten(1).T.to(torch.float32).contiguous())
 
     def sum_colours(self, rgb: torch.Tensor) -> torch.Tensor:
         """(H, W, 3) uint8 colours -> (V, 3) float32 sums over pixels."""
@@ -173,8 +169,8 @@ def _find_runs(pixel_keys: torch.Tensor, left: torch.Tensor) -> tuple[torch.Tens
 
 def _bilinear_weights(
     runs: PixelRuns, rows: torch.Tensor, voxels: int, image: tuple[int, ...], grid: tuple[int, int]
-) -> torch.Tensor:
-    """Runs of pixels and the (R,) feature voxel of each -> (voxels, cells) sparse CSR matrix of summed bilinear taps.
+) -> SparseMatrix:
+    """Runs of pixels and the (R,) feature voxel of each -> (voxels, cells) matrix of summed bilinear taps.
 
     All pixels of one grid interval use the same four cells, with weights that are linear in
     (1, fx, fy, fx * fy). So runs are first summed per (voxel, interval) pair, of which there are
@@ -205,9 +201,7 @@ def _bilinear_weights(
     entries, entry_of_tap = torch.unique(entries[matters], return_inverse=True)
     values = torch.bincount(entry_of_tap, tap_weights[matters], minlength=len(entries))
     row_starts = torch.searchsorted(entries, cells * torch.arange(voxels + 1, device=rows.device))
-    return torch.sparse_csr_tensor(
-        row_starts, entries % cells, values.float(), size=(voxels, cells), check_invariants=False
-    )
+    return SparseMatrix(row_starts, entries % cells, values.float())
 
 
 def grid_intervals(size: int, cells: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

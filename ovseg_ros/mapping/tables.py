@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Protocol
 
 import torch
 
@@ -15,8 +16,18 @@ from ovseg_ros.mapping.fusion import coarse_keys
 from ovseg_ros.mapping.half import join_half, split_half
 from ovseg_ros.mapping.voxel_table import Places, VoxelTable
 
+PIECE_NUMBERS = 1 << 18
+"""Features changed at a time: a megabyte of float32, which stays in a processor's cache."""
+
 FEATURE_PREFIX = "feature_"
 """Tells columns of a separate table of features from those of the voxels."""
+
+
+class FeatureRows(Protocol):
+    """(M, C) float32 numbers by row: a tensor, or what makes rows when they are asked for."""
+
+    def __getitem__(self, rows: torch.Tensor | slice, /) -> torch.Tensor:
+        """The rows of a slice, or (n,) rows."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +41,7 @@ class VoxelSums:
         stamps: (V,) int64 newest stamps, nanoseconds.
         feature_keys: (M,) int64 distinct packed keys; the same tensor as ``keys`` where features are not coarser.
         feature_counts: (M,) float32 pixels, positive.
-        features: (M, C) float32 sums over pixels.
+        features: (M, C) sums over pixels.
     """
 
     keys: torch.Tensor
@@ -39,11 +50,12 @@ class VoxelSums:
     stamps: torch.Tensor
     feature_keys: torch.Tensor
     feature_counts: torch.Tensor
-    features: torch.Tensor
+    features: FeatureRows
 
     def to(self, device: torch.device) -> VoxelSums:
         """The same sums on another device."""
-        return VoxelSums(*(getattr(self, field.name).to(device) for field in fields(self)))
+        whole = replace(self, features=self.features[:])
+        return VoxelSums(*(getattr(whole, field.name).to(device) for field in fields(whole)))
 
     def regrouped(self, keys: torch.Tensor, block: int) -> VoxelSums:
         """Sums of voxels that each have a feature, under other (V,) keys, not distinct; features by coarser blocks."""
@@ -58,7 +70,7 @@ class VoxelSums:
             stamps=torch.zeros_like(distinct).scatter_reduce_(0, row, self.stamps, "amax", include_self=False),
             feature_keys=coarse,
             feature_counts=_sum_rows(self.feature_counts, coarse_row, len(coarse)),
-            features=_sum_rows(self.features, coarse_row, len(coarse)),
+            features=_sum_rows(self.features[:], coarse_row, len(coarse)),
         )
 
 
@@ -88,7 +100,7 @@ class MapTables:
         return self.voxels.column_bytes + (self.features.column_bytes if self._separate else 0)
 
     def add(self, sums: VoxelSums) -> None:
-        """Add sums to the means; either all of them or, when it fails, none."""
+        """Add sums to the means; either all of them or, when memory runs out for more rows, none."""
         voxels = self.voxels.find_or_reserve(sums.keys)
         before = torch.where(voxels.known, self.voxels.read_places("weights", voxels), 0.0)
         seen = torch.maximum(self.voxels.read_places("last_seen", voxels), sums.stamps)
@@ -98,18 +110,15 @@ class MapTables:
             "colours": _mean(self.voxels.read_places("colours", voxels), before, sums.colours, after),
             "last_seen": torch.where(voxels.known, seen, sums.stamps),
         }
-        if not self._separate:
-            values |= self._feature_values(voxels, before, sums.features, after)
-            self.voxels.write(voxels, values)
-            return
-        features = self.features.find_or_reserve(sums.feature_keys)
-        before = torch.where(features.known, self.features.read_places("weights", features), 0.0)
-        after = before + sums.feature_counts
-        feature_values = self._feature_values(features, before, sums.features, after)
-        feature_values["weights"] = after.clamp(max=self._max_weight)
-        # Everything that can fail has been done: from here on the tables change.
+        features = voxels
+        if self._separate:
+            features = self.features.find_or_reserve(sums.feature_keys)
+            before = torch.where(features.known, self.features.read_places("weights", features), 0.0)
+            after = before + sums.feature_counts
+        self._add_features(features, before, sums.features, after)
         self.voxels.write(voxels, values)
-        self.features.write(features, feature_values)
+        if self._separate:
+            self.features.write(features, {"weights": after.clamp(max=self._max_weight)})
 
     def sums(self) -> Iterator[VoxelSums]:
         """All that is in the tables, chunk by chunk, as it could be added to empty ones."""
@@ -146,7 +155,7 @@ class MapTables:
         codes = MapTables(self._config, codec.components, self.voxels.device)
         for sums in self.sums():
             counts = sums.feature_counts[:, None]
-            codes.add(replace(sums, features=codec.encode_rows(sums.features / counts) * counts))
+            codes.add(replace(sums, features=codec.encode_rows(sums.features[:] / counts) * counts))
         return codes
 
     def remove(self, keys: torch.Tensor) -> int:
@@ -215,18 +224,23 @@ class MapTables:
     def _separate(self) -> bool:
         return self.features is not self.voxels
 
-    def _feature_values(
-        self, places: Places, before: torch.Tensor, sums: torch.Tensor, after: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
-        """The columns of the features after adding (M, C) sums, which are overwritten, over (M,) weights."""
-        mean = self.features.read_places("features", places)
-        if self._halved:
-            mean = join_half(mean, self.features.read_places("feature_remainders", places))
-        mean = _mean(mean, before, sums, after)
-        if not self._halved:
-            return {"features": mean}
-        high, remainder = split_half(mean)
-        return {"features": high, "feature_remainders": remainder}
+    def _add_features(self, places: Places, before: torch.Tensor, sums: FeatureRows, after: torch.Tensor) -> None:
+        """Take (M, C) sums into the mean features at ``places``, of (M,) weights before and after."""
+        on_cpu = before.device.type == "cpu"
+        rows = max(1, PIECE_NUMBERS // self.channels) if on_cpu else max(1, len(before))
+        for block, local, part in self.features.pieces(places, rows):
+            # Several times as fast as block["features"][local].
+            mean = block["features"].index_select(0, local)
+            if not self._halved:
+                block["features"][local] = _mean(mean, before[part], sums[part], after[part])
+                continue
+            mean = _mean(
+                join_half(mean, block["feature_remainders"].index_select(0, local)),
+                before[part],
+                sums[part],
+                after[part],
+            )
+            block["features"][local], block["feature_remainders"][local] = split_half(mean)
 
     def _exact_features(self, rows: torch.Tensor) -> torch.Tensor:
         """(n, C) float32 copies of the means at the (n,) rows."""

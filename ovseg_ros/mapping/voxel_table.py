@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ovseg_ros.mapping.columns import BlockColumns, Column, Located
+from ovseg_ros.mapping.columns import Block, BlockColumns, Column, Located
 from ovseg_ros.mapping.voxel_hash import EMPTY, VoxelHash
 
 
@@ -78,6 +78,10 @@ class VoxelTable:
     def read_places(self, name: str, places: Places) -> torch.Tensor:
         """(n, ...) copies of a column's values at ``places``; those of new keys are finite and mean nothing."""
         return self._columns.read(name, places.located)
+
+    def pieces(self, places: Places, size: int) -> Iterator[tuple[Block, torch.Tensor, torch.Tensor | slice]]:
+        """The blocks that the rows of ``places`` are in, for changing columns in place; see `BlockColumns.pieces`."""
+        return self._columns.pieces(places.located, size)
 
     def write(self, places: Places, values: Mapping[str, torch.Tensor]) -> None:
         """Write (n, ...) values to the columns they are named after; new keys appear."""
