@@ -192,3 +192,11 @@ class Segmenter(Protocol):
 
     def __call__(self, rgb: torch.Tensor) -> Segmentation:
         """(H, W, 3) uint8 on any device -> Segmentation on the segmenter's device."""
+
+
+@runtime_checkable
+class PixelClassifier(Protocol):
+    """A segmenter whose model was published with a rule of its own from features and words to labels."""
+
+    def classify(self, rgb: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+        """(H, W, 3) uint8 image, (N, D) text vectors -> (H, W) int32: 0, or index of a word plus one."""

@@ -10,7 +10,7 @@ import torch.nn.functional as functional
 from numpy.typing import NDArray
 
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.types import Segmenter
+from ovseg_ros.types import PixelClassifier, Segmenter
 from ovseg_ros.vocabulary import GENERIC_NEGATIVES
 
 SMOOTHING = 4
@@ -35,21 +35,30 @@ def label_image(
     """
     if not texts:
         raise OvsegError("there is nothing to look for: give at least one word")
-    segmentation = segmenter(torch.from_numpy(np.ascontiguousarray(rgb)))
+    image = torch.from_numpy(np.ascontiguousarray(rgb))
     wanted = segmenter.space.encode_text(list(texts))
     others = segmenter.space.encode_text([*segmenter.vocabulary.names, *GENERIC_NEGATIVES])
     nearest, which = (others @ wanted.T).max(dim=0)
     competes = torch.ones(len(others), dtype=torch.bool)
     competes[which[nearest >= segmenter.space.same_meaning]] = False
-    others = others[competes]
-    words = torch.cat((wanted, others)).to(segmentation.features.device)
-    channels, rows, columns = segmentation.features.shape
-    aligned = segmenter.space.align(segmentation.features.reshape(channels, -1).T)
-    cosines = (words @ aligned.T).view(1, -1, rows, columns)
-    cosines = functional.interpolate(cosines, scale_factor=SMOOTHING, mode="bilinear", align_corners=False)
-    best = cosines[0].argmax(dim=0)
-    labels = torch.where(best < len(texts), best + 1, 0).float()
-    labels = functional.interpolate(labels[None, None], rgb.shape[:2], mode="nearest-exact")[0, 0].int()
-    counts = torch.bincount(labels.flatten().long().cpu(), minlength=len(texts) + 1)
+    words = torch.cat((wanted, others[competes]))
+    best = (
+        segmenter.classify(image, words)
+        if isinstance(segmenter, PixelClassifier)
+        else _nearest(segmenter, image, words)
+    )
+    labels = torch.where(best <= len(texts), best, 0).cpu()
+    counts = torch.bincount(labels.flatten().long(), minlength=len(texts) + 1)
     shares = {text: float(counts[i + 1]) / labels.numel() for i, text in enumerate(texts)}
-    return labels.cpu().numpy(), shares
+    return labels.numpy(), shares
+
+
+def _nearest(segmenter: Segmenter, rgb: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+    """(H, W) int32, one plus the index of the word with the largest cosine, decided on a grid SMOOTHING times finer."""
+    features = segmenter(rgb).features
+    channels, rows, columns = features.shape
+    aligned = segmenter.space.align(features.reshape(channels, -1).T)
+    cosines = (words.to(aligned) @ aligned.T).view(1, -1, rows, columns)
+    cosines = functional.interpolate(cosines, scale_factor=SMOOTHING, mode="bilinear", align_corners=False)
+    best = cosines[0].argmax(dim=0).float() + 1
+    return functional.interpolate(best[None, None], rgb.shape[:2], mode="nearest-exact")[0, 0].int()

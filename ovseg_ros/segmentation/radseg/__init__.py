@@ -1,0 +1,1 @@
+"""RADSeg: dense open-vocabulary features from one RADIO backbone."""
