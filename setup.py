@@ -33,6 +33,7 @@ setup(
         (f"share/{PACKAGE}", ["package.xml"]),
         share("config", "*.yaml"),
         share("config", "*.xml"),
+        share("config/backends", "*.yaml"),
         share("launch", "*.launch.py"),
         share("rviz", "*.rviz"),
     ],

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as functional
+from radseg_models import END, LENGTH, PADDING, small_siglip2, small_tokenizer, write_siglip2
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, decoders, models, normalizers, trainers
+from tokenizers import Tokenizer
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.segmentation.radseg import text as text_module
@@ -25,51 +26,21 @@ from ovseg_ros.segmentation.radseg.text import SiglipText
 from ovseg_ros.segmentation.radseg.text_cache import TextCache
 
 WIDTH = 48
-PADDING, END, LENGTH = 0, 1, 64
-VOCABULARY = 200
 
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    """A small random SigLIP2, image tower and all."""
-    from transformers import Siglip2Config, Siglip2Model
-
-    torch.manual_seed(0)
-    layers = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
-    text = {"vocab_size": VOCABULARY, "num_hidden_layers": 2, "projection_size": WIDTH, "eos_token_id": END}
-    image = {"num_hidden_layers": 1, "num_patches": 16, "patch_size": 4}
-    model = Siglip2Model(Siglip2Config(text_config=layers | text, vision_config=layers | image)).eval()
-    # Strong enough that different texts get clearly different vectors of different lengths.
-    for name, parameter in model.named_parameters():
-        if parameter.dim() > 1:
-            torch.nn.init.normal_(parameter, std=1.0 if "embedding" in name else 2 * parameter.shape[1] ** -0.5)
-    return model
+    return small_siglip2(WIDTH)
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    """Pieces learned from the templates, put together as Gemma's are."""
-    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
-    tokenizer.normalizer = normalizers.Replace(" ", "▁")
-    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse()])
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"],
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([*IMAGENET_TEMPLATES, "abcdefghijklmnopqrstuvwxyz 0123456789"], trainer)
-    # What a file may carry along, and what must not reach the tower.
-    tokenizer.enable_padding(direction="left", length=LENGTH)
-    tokenizer.enable_truncation(8)
-    return tokenizer
+    return small_tokenizer()
 
 
 @pytest.fixture(scope="module")
-def folder(model: Any, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("siglip2")
-    model.save_pretrained(folder)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    return folder
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_siglip2(tmp_path_factory.mktemp("siglip2"), WIDTH)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as functional
 
+from ovseg_ros.segmentation.radseg.config import DEFAULT_SAM
 from ovseg_ros.segmentation.radseg.labelling import Prediction, predict, upsampled
 from ovseg_ros.segmentation.radseg.regions import (
     LEAST_PROBABILITY,
@@ -13,7 +14,7 @@ from ovseg_ros.segmentation.radseg.regions import (
     find_regions,
     halved,
 )
-from ovseg_ros.segmentation.radseg.sam_decoder import DEFAULT_MODEL, SamDecoder
+from ovseg_ros.segmentation.radseg.sam_decoder import SamDecoder
 
 PATCH = 16
 MASK_PROMPT_SIZE = 256
@@ -46,7 +47,7 @@ class MaskRefiner:
         self._decoder = decoder
 
     @classmethod
-    def load(cls, model: str = DEFAULT_MODEL, *, device: str = "cpu") -> MaskRefiner:
+    def load(cls, model: str = DEFAULT_SAM, *, device: str = "cpu") -> MaskRefiner:
         """With the weights of a local folder or Hugging Face id; errors as of `SamDecoder.load`."""
         return cls(SamDecoder.load(model, device=device))
 

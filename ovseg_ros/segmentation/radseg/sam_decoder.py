@@ -13,8 +13,8 @@ from torch import nn
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.segmentation.model_folder import model_folder, read_tensors, shortened
+from ovseg_ros.segmentation.radseg.config import DEFAULT_SAM
 
-DEFAULT_MODEL = "facebook/sam-vit-huge"
 REGIONS_AT_ONCE = 16
 
 PARTS = {
@@ -45,7 +45,7 @@ class SamDecoder(nn.Module):
         self.mask_decoder = SamMaskDecoder(config.mask_decoder_config)
 
     @classmethod
-    def load(cls, model: str = DEFAULT_MODEL, *, device: str = "cpu") -> SamDecoder:
+    def load(cls, model: str = DEFAULT_SAM, *, device: str = "cpu") -> SamDecoder:
         """Read a SAM of transformers' layout.
 
         Args:
