@@ -70,6 +70,14 @@ def test_free_is_what_readings_show_to_be_free(seed, distance, surfaces):
     z = depth.double().numpy()
     with np.errstate(invalid="ignore"):
         reach = np.where((z >= NEAR) & (z > 0), np.minimum(z, FAR), 0.0)
+    for row, column in zip(*np.nonzero(np.isnan(z) | (z == 0)), strict=True):
+        around = [
+            min(z[v, u], FAR)
+            for v in range(max(row - 1, 0), min(row + 2, height))
+            for u in range(max(column - 1, 0), min(column + 2, width))
+            if z[v, u] >= NEAR
+        ]
+        reach[row, column] = min(around) if len(around) >= 5 else 0.0
     v, u = np.mgrid[:height, :width]
     rays = np.stack(((u - intrinsics.cx) / intrinsics.fx, (v - intrinsics.cy) / intrinsics.fy, np.ones_like(z)), -1)
     lengths = np.linalg.norm(rays, axis=-1)
@@ -102,6 +110,30 @@ def test_free_is_what_readings_show_to_be_free(seed, distance, surfaces):
             others += 1
     assert free <= in_view
     assert others and free
+
+
+def test_single_dropped_pixels_leave_no_holes_in_free_space_but_larger_gaps_do():
+    """Near cells cover many pixels: one that the sensor dropped must not make them unknown, nor may it free more."""
+    pose, depth = torch.eye(4, dtype=torch.float64), torch.full((48, 64), 2.5)
+    whole, dropped, line, gap, near = (OccupancyGrid(OccupancyConfig(), VOXEL) for _ in range(5))
+    see(whole, depth, pose)
+    speckled = depth.clone()
+    speckled[1:-1:4, 1:-1:4] = torch.nan
+    speckled[3:-1:4, 3:-1:4] = 0.0
+    see(dropped, speckled, pose)
+    assert torch.equal(dropped.free_keys.sort().values, whole.free_keys.sort().values)
+    lined = depth.clone()
+    lined[1:-1, 30] = torch.nan
+    see(line, lined, pose)
+    assert torch.equal(line.free_keys.sort().values, whole.free_keys.sort().values)
+    torn = depth.clone()
+    torn[20:28, 28:36] = torch.nan
+    see(gap, torn, pose)
+    assert len(gap.free_keys) < len(whole.free_keys)
+    close = depth.clone()
+    close[::8, ::8] = -torch.inf
+    see(near, close, pose)
+    assert len(near.free_keys) < 0.5 * len(whole.free_keys)
 
 
 @pytest.mark.parametrize("focal", [49.0, 61.0, 73.0, 97.0])

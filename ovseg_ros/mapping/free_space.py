@@ -16,6 +16,9 @@ import torch
 from ovseg_ros.mapping.blocks import BLOCK, BLOCK_CELLS, BlockBox, cell_offsets
 from ovseg_ros.types import Intrinsics
 
+MOST_NEIGHBOURS = 5
+"""Of 8: the rest may be a line of dropped pixels, and no more."""
+
 BLOCKS_AT_ONCE = 256
 """Blocks projected in one go: 512 kB for each float32 of a cell, which stays in a processor's cache."""
 
@@ -23,10 +26,16 @@ BLOCKS_AT_ONCE = 256
 def reach_of(depth: torch.Tensor, *, min_depth: float, max_depth: float) -> torch.Tensor:
     """(H, W) depth -> (H, W) float32 metres of empty space along each pixel's optical depth, 0 where nothing is known.
 
-    Beyond ``max_depth``, +inf included, space is known to be empty up to ``max_depth``.
+    Beyond ``max_depth``, +inf included, space is known to be empty up to ``max_depth``. A pixel without a reading (NaN
+    or 0) whose neighbours mostly have one reaches as far as the nearest of them: sensors drop single pixels, and one
+    among the many that a cell near the camera covers would say that nothing is known of the cell.
     """
     reach = depth.to(torch.float32).clamp(max=max_depth)
-    return torch.where((reach >= min_depth) & (reach > 0), reach, 0.0)
+    reach = torch.where((reach >= min_depth) & (reach > 0), reach, 0.0)
+    around = torch.nn.functional.max_pool2d(-reach.masked_fill(reach == 0, torch.inf)[None], 3, 1, 1)[0].neg_()
+    known = torch.nn.functional.avg_pool2d((reach > 0).float()[None], 3, 1, 1)[0].mul_(9)
+    dropped = (depth.isnan() | (depth == 0)) & (known > MOST_NEIGHBOURS - 0.5)
+    return torch.where(dropped, around, reach)
 
 
 def view_box(far: float, intrinsics: Intrinsics, pose: torch.Tensor, voxel_size: float) -> torch.Tensor:
