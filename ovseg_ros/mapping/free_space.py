@@ -10,6 +10,7 @@ protects all of the surface. Seen face on, readings are dense, and hits win over
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 
@@ -32,10 +33,19 @@ def reach_of(depth: torch.Tensor, *, min_depth: float, max_depth: float) -> torc
     """
     reach = depth.to(torch.float32).clamp(max=max_depth)
     reach = torch.where((reach >= min_depth) & (reach > 0), reach, 0.0)
-    around = torch.nn.functional.max_pool2d(-reach.masked_fill(reach == 0, torch.inf)[None], 3, 1, 1)[0].neg_()
-    known = torch.nn.functional.avg_pool2d((reach > 0).float()[None], 3, 1, 1)[0].mul_(9)
-    dropped = (depth.isnan() | (depth == 0)) & (known > MOST_NEIGHBOURS - 0.5)
-    return torch.where(dropped, around, reach)
+    dropped = depth.isnan() | (depth == 0)
+    dropped &= _over_neighbours((reach > 0).to(torch.int8), torch.add, 0) >= MOST_NEIGHBOURS
+    nearest = _over_neighbours(reach.masked_fill(reach == 0, torch.inf), torch.minimum, torch.inf)
+    return torch.where(dropped, nearest, reach)
+
+
+def _over_neighbours(
+    image: torch.Tensor, join: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], outside: float
+) -> torch.Tensor:
+    """(H, W) -> (H, W): what a pixel and its 8 neighbours come to, several times as fast as pooling on a CPU."""
+    padded = torch.nn.functional.pad(image, (1, 1, 1, 1), value=outside)
+    rows = join(join(padded[:-2], padded[1:-1]), padded[2:])
+    return join(join(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
 
 
 def view_box(far: float, intrinsics: Intrinsics, pose: torch.Tensor, voxel_size: float) -> torch.Tensor:
