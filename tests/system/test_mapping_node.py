@@ -11,7 +11,6 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 for Python is not installed")
 
-from radseg_models import write_settings
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from rig import EVENTUALLY, MAPPING, QUERY, WORDS, Camera, room, sent_and_fused, wait_for_count
 from sensor_msgs.msg import PointCloud2
@@ -167,19 +166,3 @@ def test_clear_map_forgets_everything(shared: tuple[NodeProcess, MapClient, Came
     assert response.success, response.message
     assert client.query(WORDS).message.startswith("the map is empty")
     assert client.diagnostics()["voxels"] == "0"
-
-
-def test_radseg_maps_and_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a small random checkpoint in NVIDIA's container and a small random SigLIP2, named in the settings file."""
-    monkeypatch.setenv("OVSEG_RADSEG_CONFIG", str(write_settings(tmp_path)))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    parameters = {**MAPPING, "backend": "radseg", "device": "cpu"}
-    with NodeProcess("mapping_node", tmp_path / "mapping.log", parameters=parameters) as node, MapClient() as client:
-        client.wait_until_active(timeout=EVENTUALLY)
-        camera = Camera(client)
-        camera.wait_for_listeners()
-        for index in range(3):
-            sent_and_fused(client, camera, index)
-        answer = client.query(["chair"], min_score=0.01, max_matches=1)
-        assert answer.success and answer.map_revision == 3
-        assert node.running

@@ -16,6 +16,7 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 for Python is not installed")
 
 from geometry_msgs.msg import PoseStamped
+from radseg_models import write_settings
 from rig import EVENTUALLY, MAPPING, QUERY, WORDS, Camera, room, sent_and_fused, wait_for_count, wait_for_services
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -228,3 +229,19 @@ sys.exit(rgbd_player_node.main(["--ros-args", "-p", "room_frames:=2", "-p", "wai
     assert ended.returncode == 1, ended.stderr
     assert "playing failed with ZeroDivisionError('a broken disk')" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_radseg_maps_and_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a small random checkpoint in NVIDIA's container and a small random SigLIP2, named in the settings file."""
+    monkeypatch.setenv("OVSEG_RADSEG_CONFIG", str(write_settings(tmp_path)))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    parameters = {**MAPPING, "backend": "radseg", "device": "cpu"}
+    with NodeProcess("mapping_node", tmp_path / "mapping.log", parameters=parameters) as node, MapClient() as client:
+        client.wait_until_active(timeout=EVENTUALLY)
+        camera = Camera(client)
+        camera.wait_for_listeners()
+        for index in range(3):
+            sent_and_fused(client, camera, index)
+        answer = client.query(["chair"], min_score=0.01, max_matches=1)
+        assert answer.success and answer.map_revision == 3
+        assert node.running
