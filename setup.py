@@ -34,6 +34,7 @@ setup(
         share("config", "*.yaml"),
         share("config", "*.xml"),
         share("config/backends", "*.yaml"),
+        share("config/vocabularies", "*.yaml"),
         share("launch", "*.launch.py"),
         share("rviz", "*.rviz"),
     ],

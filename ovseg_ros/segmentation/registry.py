@@ -14,6 +14,7 @@ from ovseg_ros.types import LanguageSpace, Segmenter
 BACKENDS = {
     "openseg": "ovseg_ros.segmentation.openseg.backend",
     "radseg": "ovseg_ros.segmentation.radseg.backend",
+    "sam3": "ovseg_ros.segmentation.sam3.backend",
 }
 """Name -> module, imported when it is asked for. The ids of a backend's spaces start with its name."""
 

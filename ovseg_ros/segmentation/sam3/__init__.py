@@ -1,0 +1,1 @@
+"""SAM 3: concepts in words, their scores and masks out."""

@@ -1,0 +1,200 @@
+"""SAM 3 as a segmenter: an image in, one score map per concept and instance masks out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as functional
+
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.segmentation.device import resolve_device
+from ovseg_ros.segmentation.sam3.concepts import Concept, Concepts
+from ovseg_ros.segmentation.sam3.config import Sam3Config
+from ovseg_ros.segmentation.sam3.locate import weights_digest
+from ovseg_ros.segmentation.sam3.merging import MASK_THRESHOLD, LabelMaps, distinct_masks, label_maps, score_map
+from ovseg_ros.segmentation.sam3.network import Detections, ImageFeatures, Sam3Network
+from ovseg_ros.segmentation.sam3.prompts import EncodedPrompts, PromptEncoder
+from ovseg_ros.segmentation.sam3.space import Sam3Space
+from ovseg_ros.types import InstanceMask, Segmentation
+from ovseg_ros.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class _Question:
+    """All that changes with the vocabulary, in one piece, so that no image is asked half of two."""
+
+    space: Sam3Space
+    prompts: EncodedPrompts
+
+
+class _Drawn:
+    """What was drawn for each concept of one image."""
+
+    def __init__(self, concepts: Concepts) -> None:
+        self.masks: list[list[torch.Tensor]] = [[] for _ in concepts.entries]
+        self.scores: list[list[torch.Tensor]] = [[] for _ in concepts.entries]
+        self.dense: list[list[torch.Tensor]] = [[] for _ in concepts.entries]
+
+
+class Sam3Segmenter:
+    """Colour images to scores of the concepts asked for.
+
+    Example:
+        >>> segmenter = Sam3Segmenter(folder, Concepts.of(["chair", "sofa"]), Sam3Config())  # doctest: +SKIP
+        >>> segmenter(image).features.shape  # doctest: +SKIP
+        torch.Size([2, 288, 288])
+        >>> segmenter.set_vocabulary(Concepts.of(["cup"]))  # doctest: +SKIP
+    """
+
+    def __init__(self, folder: Path, concepts: Concepts, config: Sam3Config, device: str = "auto") -> None:
+        """Load a model and encode its first vocabulary.
+
+        Args:
+            folder: the model, in the format of transformers.
+            concepts: what to look for.
+            config: settings; its `weights` and `vocabulary` are ``folder`` and ``concepts``.
+            device: ``auto``, ``cpu`` or ``cuda``.
+
+        Raises:
+            OvsegError: if the model, a prompt or the device can't be used.
+        """
+        self._config = config
+        self._weights = weights_digest(folder)
+        place = resolve_device(device)
+        self._network = Sam3Network.load(folder, place, _dtype(config, place))
+        self._encoder = PromptEncoder.load(folder, self._network)
+        self.set_vocabulary(concepts)
+
+    @property
+    def space(self) -> Sam3Space:
+        """Words for the channels of the present vocabulary."""
+        return self._question.space
+
+    @property
+    def concepts(self) -> Concepts:
+        """What is looked for now."""
+        return self._question.space.concepts
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The asked concepts with their synonyms."""
+        return self.concepts.vocabulary
+
+    @torch.inference_mode()
+    def set_vocabulary(self, concepts: Concepts) -> None:
+        """Look for other concepts from the next image on; only words that are new are encoded.
+
+        Safe while another thread segments: that image is finished with the vocabulary it began with.
+
+        Raises:
+            OvsegError: for a prompt that is too long; the vocabulary then stays as it was.
+        """
+        prompts = self._encoder.encode(concepts.prompts)
+        self._question = _Question(Sam3Space(self._weights, concepts), prompts)
+
+    @torch.inference_mode()
+    def __call__(self, rgb: torch.Tensor) -> Segmentation:
+        """Segment one image.
+
+        Args:
+            rgb: (H, W, 3) uint8 on any device.
+
+        Returns:
+            (N, h, w) float32 scores in 0..1 on the segmenter's device, one channel for each concept and distractor,
+            on a square grid that spans the image (288 x 288 in the published model); and the instances of all
+            concepts that are neither stuff nor distractors, best first within each concept.
+
+        Raises:
+            OvsegError: if it isn't such an image.
+        """
+        if rgb.dtype != torch.uint8 or rgb.dim() != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
+            raise OvsegError(f"a colour image is (H, W, 3) uint8, got {tuple(rgb.shape)} {rgb.dtype}")
+        question = self._question
+        concepts = question.space.concepts
+        image = self._network.encode_image(rgb)
+        drawn = _Drawn(concepts)
+        step = self._config.prompts_at_once
+        for start in range(0, len(concepts.prompts), step):
+            part = slice(start, start + step)
+            owners = concepts.owners[part]
+            found = self._network.detect(image, question.prompts.features[part], question.prompts.mask[part])
+            self._draw(image, found, owners, concepts, drawn)
+        return self._merge(image, drawn, question.space)
+
+    def classify(self, rgb: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+        """(H, W, 3) uint8 image, (M, D) vectors of the space's words -> (H, W) int32: 0, or index of a word plus one.
+
+        By thresholds and priorities (see `labels`); of two words for one concept the first is given.
+        """
+        space = self.space
+        maps = self.labels(self(rgb))
+        names = torch.zeros(len(space.concepts.asked) + 1, dtype=torch.int32)
+        for index, axis in reversed(list(enumerate(words.argmax(dim=1).tolist()))):
+            if axis < len(space.concepts.asked):
+                names[axis + 1] = index + 1
+        labels = names.to(maps.label.device)[maps.label.long()]
+        return functional.interpolate(labels[None, None].float(), rgb.shape[:2], mode="nearest-exact")[0, 0].int()
+
+    def labels(self, segmentation: Segmentation) -> LabelMaps:
+        """Label, score and margin of each cell of a segmentation made with the present vocabulary.
+
+        Raises:
+            OvsegError: if it was made with another one.
+        """
+        space = self.space
+        if segmentation.space != space.id:
+            raise OvsegError(
+                f"the segmentation is of {segmentation.space!r}, not of {space.id!r}: segment the image again"
+            )
+        return label_maps(segmentation.features, space.concepts.entries, self._config.label_threshold)
+
+    def _draw(
+        self, image: ImageFeatures, found: Detections, owners: Sequence[int], concepts: Concepts, drawn: _Drawn
+    ) -> None:
+        """Run the mask head for those prompts whose concepts can gain by it, and keep what it gives."""
+        stuff = torch.tensor([concepts.entries[owner].stuff for owner in owners], device=found.presence.device)
+        good = found.scores > self._config.threshold
+        needed = good.any(dim=1) | (stuff & (found.presence > self._config.stuff_threshold))
+        rows = needed.nonzero().flatten()
+        if not len(rows):
+            return
+        counts = good[rows].sum(dim=1)
+        scores, queries = found.scores[rows].topk(int(counts.max()), dim=1)
+        masks, dense = self._network.draw(image, found, rows, queries)
+        for row, (prompt, count) in enumerate(zip(rows.tolist(), counts.tolist(), strict=True)):
+            owner = owners[prompt]
+            drawn.masks[owner].append(masks[row, :count].clone())
+            drawn.scores[owner].append(scores[row, :count])
+            if concepts.entries[owner].stuff:
+                drawn.dense[owner].append(dense[row] * found.presence[prompt])
+
+    def _merge(self, image: ImageFeatures, drawn: _Drawn, space: Sam3Space) -> Segmentation:
+        features = torch.zeros(len(space.concepts), *image.grid, device=self._network.device)
+        instances: list[InstanceMask] = []
+        for index, concept in enumerate(space.concepts.entries):
+            layers = drawn.dense[index]
+            if drawn.masks[index]:
+                masks, scores = torch.cat(drawn.masks[index]), torch.cat(drawn.scores[index])
+                kept = distinct_masks(masks, scores, self._config.mask_overlap)
+                masks, scores = masks[kept], scores[kept]
+                if len(kept):
+                    layers = [*layers, score_map(masks, scores)]
+                if not concept.stuff and not concept.distractor:
+                    instances += _instances(concept, masks, scores)
+            if layers:
+                features[index] = torch.stack(layers).amax(dim=0)
+        return Segmentation(features, space.id, tuple(instances))
+
+
+def _instances(concept: Concept, masks: torch.Tensor, scores: torch.Tensor) -> list[InstanceMask]:
+    hard = masks > MASK_THRESHOLD
+    return [InstanceMask(mask, score, concept.name) for mask, score in zip(hard, scores.tolist(), strict=True)]
+
+
+def _dtype(config: Sam3Config, device: str) -> torch.dtype:
+    if config.dtype == "auto":
+        return torch.float32 if device == "cpu" else torch.bfloat16
+    return torch.bfloat16 if config.dtype == "bfloat16" else torch.float32
