@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any
-
-import yaml
+from dataclasses import dataclass
 
 from ovseg_ros.errors import OvsegError
+from ovseg_ros.segmentation.settings import read_settings
 
 CONFIG_VARIABLE = "OVSEG_RADSEG_CONFIG"
+EXAMPLE = "config/backends/radseg.yaml"
 DEFAULT_SAM = "facebook/sam-vit-huge"
 DTYPES = ("auto", "float32", "bfloat16")
 INDOOR_CLASSES = (
@@ -51,44 +47,11 @@ class RadsegConfig:
     sam_model: str = DEFAULT_SAM
     classes: tuple[str, ...] = INDOOR_CLASSES
 
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise OvsegError(f"dtype of RADSeg is {self.dtype!r}: choose one of {', '.join(DTYPES)}")
+
 
 def read_config() -> RadsegConfig:
-    """The settings of this process.
-
-    Raises:
-        OvsegError: if the file can't be read, or an entry is unknown or of the wrong kind.
-    """
-    name = os.environ.get(CONFIG_VARIABLE)
-    if not name:
-        return RadsegConfig()
-    path = Path(name).expanduser()
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())[:150]
-        raise OvsegError(f"{CONFIG_VARIABLE} names {path}, which can't be read ({reason}): mend or unset it") from error
-    if not isinstance(content, dict | None):
-        raise OvsegError(f"{path} should hold entries such as `weights: c-radio_v3-b`, see config/backends/radseg.yaml")
-    return _checked(path, content or {})
-
-
-def _checked(path: Path, content: Mapping[Any, Any]) -> RadsegConfig:
-    defaults = {field.name: field.default for field in fields(RadsegConfig)}
-    for name, value in content.items():
-        if name not in defaults:
-            raise OvsegError(f"{path} has an unknown entry {name!r}: there are {', '.join(defaults)}")
-        wanted = type(defaults[name])
-        fits = _is_list_of_words(value) if wanted is tuple else type(value) is wanted
-        if not fits:
-            kind = "a list of words" if wanted is tuple else wanted.__name__
-            raise OvsegError(f"{name} in {path} is {value!r} and should be {kind}, as in config/backends/radseg.yaml")
-    if content.get("dtype", "auto") not in DTYPES:
-        raise OvsegError(f"dtype in {path} is {content['dtype']!r}: choose one of {', '.join(DTYPES)}")
-    entries: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
-    }
-    return RadsegConfig(**entries)
-
-
-def _is_list_of_words(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(word, str) for word in value)
+    """The settings of this process; an OvsegError says what is wrong with them."""
+    return read_settings(RadsegConfig, CONFIG_VARIABLE, EXAMPLE)

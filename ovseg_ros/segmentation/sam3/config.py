@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any
-
-import yaml
+from dataclasses import dataclass
 
 from ovseg_ros.errors import OvsegError
+from ovseg_ros.segmentation.settings import read_settings
 
 CONFIG_VARIABLE = "OVSEG_SAM3_CONFIG"
 EXAMPLE = "config/backends/sam3.yaml"
@@ -54,30 +49,5 @@ class Sam3Config:
 
 
 def read_config() -> Sam3Config:
-    """The settings of this process.
-
-    Raises:
-        OvsegError: if the file can't be read, or an entry is unknown, of the wrong kind or out of range.
-    """
-    name = os.environ.get(CONFIG_VARIABLE)
-    if not name:
-        return Sam3Config()
-    path = Path(name).expanduser()
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())[:150]
-        raise OvsegError(f"{CONFIG_VARIABLE} names {path}, which can't be read ({reason}): mend or unset it") from error
-    if not isinstance(content, dict | None):
-        raise OvsegError(f"{path} should hold entries such as `weights: facebook/sam3`, see {EXAMPLE}")
-    return Sam3Config(**_checked(path, content or {}))
-
-
-def _checked(path: Path, content: Mapping[Any, Any]) -> dict[str, Any]:
-    kinds = {field.name: type(field.default) for field in fields(Sam3Config)}
-    for name, value in content.items():
-        if name not in kinds:
-            raise OvsegError(f"{path} has an unknown entry {name!r}: there are {', '.join(kinds)}")
-        if type(value) is not kinds[name]:
-            raise OvsegError(f"{name} in {path} is {value!r} and should be {kinds[name].__name__}, as in {EXAMPLE}")
-    return dict(content)
+    """The settings of this process; an OvsegError says what is wrong with them."""
+    return read_settings(Sam3Config, CONFIG_VARIABLE, EXAMPLE)
