@@ -37,6 +37,7 @@ setup(
         share("config/vocabularies", "*.yaml"),
         share("launch", "*.launch.py"),
         share("rviz", "*.rviz"),
+        share("foxglove", "*.json"),
     ],
     zip_safe=False,
     # What `colcon test` reads to see that these tests are pytest's.
@@ -46,6 +47,7 @@ setup(
             "ovseg = ovseg_ros.cli:main",
             "mapping_node = ovseg_ros.ros.mapping_node:main",
             "rgbd_player_node = ovseg_ros.ros.rgbd_player_node:main",
+            "segmentation_node = ovseg_ros.ros.segmentation_node:main",
         ]
     },
 )

@@ -8,11 +8,17 @@ from typing import Any
 import pytest
 import yaml
 
-from ovseg_ros.ros.parameters import MAPPING_PARAMETERS, PLAYER_PARAMETERS, markdown, unknown_names
+from ovseg_ros.ros.parameters import (
+    MAPPING_PARAMETERS,
+    PLAYER_PARAMETERS,
+    SEGMENTATION_PARAMETERS,
+    markdown,
+    unknown_names,
+)
 from ovseg_ros.ros.processes import yaml_value
 
-ALL = MAPPING_PARAMETERS + PLAYER_PARAMETERS
-SPECS = {spec.name: spec for spec in ALL}
+ALL = MAPPING_PARAMETERS + PLAYER_PARAMETERS + SEGMENTATION_PARAMETERS
+SPECS = {spec.name: spec for spec in SEGMENTATION_PARAMETERS + MAPPING_PARAMETERS + PLAYER_PARAMETERS}
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -27,7 +33,7 @@ def test_the_shipped_file_holds_every_default(root: Path) -> None:
     assert flat(shipped) == {spec.name: spec.default for spec in MAPPING_PARAMETERS}
 
 
-@pytest.mark.parametrize("specs", [MAPPING_PARAMETERS, PLAYER_PARAMETERS], ids=["mapping_node", "rgbd_player_node"])
+@pytest.mark.parametrize("specs", [MAPPING_PARAMETERS, SEGMENTATION_PARAMETERS, PLAYER_PARAMETERS])
 def test_the_readme_shows_the_declared_parameters(specs: Any, root: Path) -> None:
     assert markdown(specs) in (root / "README.md").read_text(), "run python -m ovseg_ros.ros.parameters"
 

@@ -12,6 +12,7 @@ from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping import MappingConfig, SemanticMap, storage
 from ovseg_ros.mapping.online_compression import FIT_FRAMES
 from ovseg_ros.ros.session import MapSession
+from ovseg_ros.ros.snapshots import frontier_snapshot, plan_snapshot, ray_snapshot
 from ovseg_ros.types import Intrinsics, InvalidFrameError, RgbdFrame, Segmentation
 from ovseg_ros.vocabulary import Vocabulary
 
@@ -56,6 +57,14 @@ def frame() -> RgbdFrame:
         pose=torch.eye(4, dtype=torch.float64),
         stamp_ns=1,
     )
+
+
+def looking_far() -> RgbdFrame:
+    """A wall on the left, nothing within range on the right."""
+    depth = torch.full((24, 32), 2.0)
+    depth[:, 10:] = torch.inf
+    camera, pose = Intrinsics(30.0, 30.0, 15.5, 11.5, 32, 24), torch.eye(4, dtype=torch.float64)
+    return RgbdFrame(torch.zeros(24, 32, 3, dtype=torch.uint8), depth, camera, pose, stamp_ns=1)
 
 
 @pytest.fixture
@@ -115,11 +124,7 @@ def test_a_map_of_other_channels_is_refused_and_the_present_one_stays(session: M
 
 def test_what_is_out_of_range_is_answered_beside_the_places(backend: Backend) -> None:
     session = MapSession(backend, MappingConfig(layers="rays", max_depth=3.0), device="cpu", frame_id="map")
-    depth = torch.full((24, 32), 2.0)
-    depth[:, 10:] = torch.inf
-    camera, pose = Intrinsics(30.0, 30.0, 15.5, 11.5, 32, 24), torch.eye(4, dtype=torch.float64)
-    far = RgbdFrame(torch.zeros(24, 32, 3, dtype=torch.uint8), depth, camera, pose, stamp_ns=1)
-    session.integrate(far, lambda *_: None, generation=session.generation)
+    session.integrate(looking_far(), lambda *_: None, generation=session.generation)
     answers = session.ask(["wall"], min_score=0.1, max_matches=1)
     assert len(answers.matches) == len(answers.rays) == 1
     assert answers.rays[0].direction[2] > 0.8
@@ -134,3 +139,37 @@ def test_a_compressed_map_is_loaded(tmp_path: Path, backend: Backend) -> None:
     session.clear()
     assert session.load(str(tmp_path / "compressed.ovmap")) == saved
     assert len(session.labelled_cloud().labels) == saved[1]
+
+
+def test_the_newest_image_is_labelled_until_the_map_is_cleared(session: MapSession) -> None:
+    assert session.labelled_image() is None
+    session.integrate(frame(), lambda *_: None, generation=session.generation, camera_frame="camera")
+    image = session.labelled_image()
+    assert image is not None
+    assert (image.frame_id, image.stamp_ns, image.names) == ("camera", 1, ("wall",))
+    assert image.rgb.shape == (4, 4, 3)
+    assert (image.labels == 1).all()
+    session.clear()
+    assert session.labelled_image() is None
+
+
+def test_the_layers_are_read_as_they_are(backend: Backend) -> None:
+    plain = MapSession(backend, MappingConfig(), device="cpu", frame_id="map")
+    assert plain.read(lambda m, _: frontier_snapshot(m)) is None
+    assert plain.read(lambda m, s: ray_snapshot(m, s, 5)) is None
+    assert plain.read(lambda m, _: plan_snapshot(m, -1.0, 1.0)) is None
+
+    session = MapSession(backend, MappingConfig(layers="rays", max_depth=3.0), device="cpu", frame_id="map")
+    session.integrate(looking_far(), lambda *_: None, generation=session.generation)
+    frontiers = session.read(lambda m, _: frontier_snapshot(m))
+    rays = session.read(lambda m, s: ray_snapshot(m, s, 5))
+    plan = session.read(lambda m, _: plan_snapshot(m, -3.0, 3.0))
+    assert frontiers is not None
+    assert rays is not None
+    assert plan is not None
+    assert len(frontiers.positions) > 0
+    assert 0 < len(rays.keys) <= 5
+    assert len(rays.origins) == len(rays.directions) == len(rays.weights) == len(rays.keys)
+    assert (rays.labels == 1).all()
+    assert {0, 100} <= set(plan.cells.flatten().tolist())
+    assert frontiers.frame_id == rays.frame_id == plan.frame_id == "map"

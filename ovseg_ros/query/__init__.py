@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ovseg_ros.query.directions import RayMatch, ask_rays
-from ovseg_ros.query.labelling import label_voxels
+from ovseg_ros.query.labelling import label_features, label_voxels
 from ovseg_ros.query.matches import Match, ask
 from ovseg_ros.query.similarity import score_voxels
 
-__all__ = ["Match", "RayMatch", "ask", "ask_rays", "label_voxels", "score_voxels"]
+__all__ = ["Match", "RayMatch", "ask", "ask_rays", "label_features", "label_voxels", "score_voxels"]

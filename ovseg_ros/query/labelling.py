@@ -1,4 +1,4 @@
-"""Every voxel's likeliest name."""
+"""Every voxel's likeliest name, and that of other features."""
 
 from __future__ import annotations
 
@@ -37,3 +37,21 @@ def label_voxels(
         named.append((torch.where(known, best + 1, 0), torch.where(known, probability, 0.0)))
     labels, confidence = (torch.cat(parts) for parts in zip(*named, strict=True))
     return index.expand(labels), index.expand(confidence)
+
+
+def label_features(features: torch.Tensor, space: LanguageSpace, names: Sequence[str]) -> torch.Tensor:
+    """Name each of a few feature vectors.
+
+    Args:
+        features: (n, C) of the space.
+        space: the language space.
+        names: to choose from.
+
+    Returns:
+        (n,) int64: i + 1 is ``names[i]``, 0 where a feature says nothing or there are no names.
+    """
+    if not names or not len(features):
+        return torch.zeros(len(features), dtype=torch.int64, device=features.device)
+    aligned = space.align(features)
+    cosines = aligned @ space.encode_text(names).to(aligned).T
+    return torch.where((cosines != 0).any(dim=1), cosines.argmax(dim=1) + 1, 0)

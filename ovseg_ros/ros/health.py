@@ -9,8 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 SMOOTHING = 0.2
 """Weight of the newest frame in the mean time of a stage."""
+
+LATENCY_FRAMES = 1000
+"""Percentiles of a stage's time are those of so many newest frames."""
+
+PERCENTILES = (50, 95, 99)
 
 RATE_SECONDS = 5.0
 """The rate of frames is their mean over this time."""
@@ -26,6 +33,7 @@ class Report:
         rate_hz: frames per second that reached the map, mean over the last RATE_SECONDS.
         dropped: cause -> frames that didn't.
         stages: name -> smoothed mean milliseconds.
+        percentiles: name -> milliseconds that PERCENTILES of the last LATENCY_FRAMES frames stayed within.
         latest_problem: the sentence of the newest loss, empty when there was none.
         new_losses: whether something was dropped since the last report.
     """
@@ -35,6 +43,7 @@ class Report:
     rate_hz: float
     dropped: dict[str, int]
     stages: dict[str, float]
+    percentiles: dict[str, tuple[float, ...]]
     latest_problem: str
     new_losses: bool
 
@@ -56,6 +65,7 @@ class Health:
     _recent: deque[float] = field(default_factory=deque)
     _dropped: Counter[str] = field(default_factory=Counter)
     _stages: dict[str, float] = field(default_factory=dict)
+    _latencies: dict[str, deque[float]] = field(default_factory=dict)
     _latest_problem: str = ""
     _reported: int = 0
 
@@ -81,10 +91,11 @@ class Health:
             self.say(f"{sentence} (further frames dropped for this cause, {cause}, are counted in /diagnostics)")
 
     def stage(self, name: str, seconds: float) -> None:
-        """Take the time of one step into its mean."""
+        """Take the time of one step into its mean and its percentiles."""
         with self._lock:
             before = self._stages.get(name, seconds)
             self._stages[name] = before + SMOOTHING * (seconds - before)
+            self._latencies.setdefault(name, deque(maxlen=LATENCY_FRAMES)).append(seconds)
 
     def report(self) -> Report:
         """The counters now."""
@@ -98,6 +109,10 @@ class Health:
                 rate_hz=len(self._recent) / RATE_SECONDS,
                 dropped=dict(self._dropped),
                 stages={name: seconds * 1000.0 for name, seconds in self._stages.items()},
+                percentiles={
+                    name: tuple(1000.0 * float(value) for value in np.percentile(latencies, PERCENTILES))
+                    for name, latencies in self._latencies.items()
+                },
                 latest_problem=self._latest_problem,
                 new_losses=new_losses,
             )
@@ -108,11 +123,12 @@ class Health:
             self._recent.popleft()
 
 
-def diagnostics_message(name: str, stamp: Any, report: Report, facts: Mapping[str, object]) -> Any:
+def diagnostics_message(node_name: str, activity: str, stamp: Any, report: Report, facts: Mapping[str, object]) -> Any:
     """diagnostic_msgs/DiagnosticArray with one status: OK, or WARN when frames were lost since the last one.
 
     Args:
-        name: of the status, as tools list it.
+        node_name: with its namespace.
+        activity: what the node does while all is well.
         stamp: builtin_interfaces/Time of now.
         report: the counters.
         facts: further key -> value, first in the list.
@@ -126,10 +142,12 @@ def diagnostics_message(name: str, stamp: Any, report: Report, facts: Mapping[st
     values.update({f"dropped.{cause}": count for cause, count in sorted(report.dropped.items())})
     values.update({f"received.{topic}": count for topic, count in sorted(report.received.items())})
     values.update({f"{stage}_ms": f"{mean:.1f}" for stage, mean in report.stages.items()})
+    for stage, latencies in report.percentiles.items():
+        values.update({f"{stage}_ms.p{p}": f"{ms:.1f}" for p, ms in zip(PERCENTILES, latencies, strict=True)})
     status = DiagnosticStatus(
         level=DiagnosticStatus.WARN if report.new_losses else DiagnosticStatus.OK,
-        name=name,
-        message=report.latest_problem if report.new_losses else "mapping",
+        name=f"{node_name}: {activity}",
+        message=report.latest_problem if report.new_losses else activity,
         values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
     )
     message = DiagnosticArray(status=[status])

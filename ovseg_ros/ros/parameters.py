@@ -151,7 +151,13 @@ MAPPING_PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "mapping.queue_size", 5, "Matched frames that may wait for the model; then the oldest is dropped.", 1, 10000
     ),
-    ParameterSpec("publish_period", 2.0, "Seconds between two semantic clouds, when someone listens.", 0.1, 3600.0),
+    ParameterSpec("publish_period", 2.0, "Seconds between two outputs of a topic, when someone listens.", 0.1, 3600.0),
+    ParameterSpec(
+        "occupancy.min_height", 0.1, "What is lower doesn't show in ~/occupancy, metres.", -1000.0, 1000.0, live=True
+    ),
+    ParameterSpec(
+        "occupancy.max_height", 1.5, "What is higher doesn't show in ~/occupancy, metres.", -1000.0, 1000.0, live=True
+    ),
     ParameterSpec(
         "query.min_score",
         calibration.MIN_SCORE,
@@ -168,6 +174,19 @@ MAPPING_PARAMETERS: tuple[ParameterSpec, ...] = (
         MAX_MATCHES,
         live=True,
     ),
+)
+
+_OF_MAPPING = {spec.name: spec for spec in MAPPING_PARAMETERS}
+
+SEGMENTATION_PARAMETERS: tuple[ParameterSpec, ...] = (
+    _OF_MAPPING["backend"],
+    ParameterSpec(
+        "device", "auto", "Where the model lives; auto takes a GPU if there is one.", choices=("auto", "cuda", "cpu")
+    ),
+    _OF_MAPPING["autostart"],
+    _OF_MAPPING["inputs.reliability"],
+    ParameterSpec("concepts", "", "Names of the labels 1, 2, ... apart by commas, at most 255; empty: the model's."),
+    ParameterSpec("queue_size", 1, "Images that may wait for the model; then the oldest is dropped.", 1, 10000),
 )
 
 PLAYER_PARAMETERS: tuple[ParameterSpec, ...] = (
@@ -312,6 +331,7 @@ def markdown(specs: Sequence[ParameterSpec]) -> str:
 def main() -> None:
     """Print the parameter tables of the README."""
     print(f"### mapping_node\n\n{markdown(MAPPING_PARAMETERS)}\n")
+    print(f"### segmentation_node\n\n{markdown(SEGMENTATION_PARAMETERS)}\n")
     print(f"### rgbd_player_node\n\n{markdown(PLAYER_PARAMETERS)}")
 
 

@@ -20,7 +20,7 @@ class NodeProcess:
     """One node in its own process; stops with the ``with`` block.
 
     Args:
-        executable: "mapping_node" or "rgbd_player_node".
+        executable: "mapping_node", "segmentation_node" or "rgbd_player_node".
         log: file that takes what the node prints.
         parameters: name -> value.
 

@@ -1,15 +1,21 @@
-"""The map as point clouds: ~/semantic_cloud while someone listens, ~/query_heatmap on request."""
+"""What mapping_node publishes of its map: each topic while someone listens, ~/query_heatmap on request."""
 
 from __future__ import annotations
 
 import numpy as np
+from nav_msgs.msg import OccupancyGrid
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
-from sensor_msgs.msg import PointCloud2
+from sensor_msgs.msg import Image, PointCloud2
+from visualization_msgs.msg import MarkerArray
 
-from ovseg_ros.ros.messages import cloud_message, header_message
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.ros.markers import MAX_ARROWS, RayMarkers
+from ovseg_ros.ros.messages import cloud_message, header_message, occupancy_message, rgb_message
+from ovseg_ros.ros.parameters import Parameters
 from ovseg_ros.ros.session import MapSession, ScoredCloud
-from ovseg_ros.visualization import heat_colours
+from ovseg_ros.ros.snapshots import frontier_snapshot, plan_snapshot, ray_snapshot
+from ovseg_ros.visualization import heat_colours, overlay
 
 LATCHED = QoSProfile(
     history=QoSHistoryPolicy.KEEP_LAST,
@@ -19,34 +25,63 @@ LATCHED = QoSProfile(
 )
 """Clouds are large: best effort loses them, and a late RViz wants the latest."""
 
+NEWEST = QoSProfile(history=QoSHistoryPolicy.KEEP_LAST, depth=1, reliability=QoSReliabilityPolicy.RELIABLE)
+"""Images are about now: whoever comes late waits for the next."""
+
+OUTPUTS = {
+    "semantic_cloud": (PointCloud2, LATCHED),
+    "query_heatmap": (PointCloud2, LATCHED),
+    "frontiers": (PointCloud2, LATCHED),
+    "rays": (MarkerArray, LATCHED),
+    "occupancy": (OccupancyGrid, LATCHED),
+    "overlay": (Image, NEWEST),
+}
+"""Private topic -> type and quality of service."""
+
+FRONTIER_COLOUR = (255, 140, 0)
+
 
 class MapPublishers:
-    """Publishes clouds of a map; silent while the node is inactive."""
+    """Publishes a map; silent while the node is inactive. Call it from one thread, except for `publish_heatmap`."""
 
-    def __init__(self, node: LifecycleNode) -> None:
-        self._cloud = node.create_lifecycle_publisher(PointCloud2, "~/semantic_cloud", LATCHED)
-        self._heatmap = node.create_lifecycle_publisher(PointCloud2, "~/query_heatmap", LATCHED)
-        self._published: tuple[MapSession, int, int] | None = None
+    def __init__(self, node: LifecycleNode, parameters: Parameters) -> None:
+        self._say = node.get_logger().warning
+        self._parameters = parameters
+        self._publishers = {
+            name: node.create_lifecycle_publisher(kind, f"~/{name}", quality)
+            for name, (kind, quality) in OUTPUTS.items()
+        }
+        self._makers = {
+            "semantic_cloud": self._semantic_cloud,
+            "frontiers": self._frontiers,
+            "rays": self._rays,
+            "occupancy": self._occupancy,
+            "overlay": self._overlay,
+        }
+        self._ray_markers = RayMarkers()
+        self._published: dict[str, tuple[MapSession, int, int]] = {}
+        self._said: set[str] = set()
 
-    def publish_cloud(self, session: MapSession) -> None:
-        """Publish the map if someone listens and it has changed since it was last published."""
-        state = (session, session.generation, session.revision)
-        if not self._cloud.is_activated or not self._cloud.get_subscription_count() or state == self._published:
-            return
-        cloud = session.labelled_cloud()
-        self._cloud.publish(
-            cloud_message(
-                cloud.centres,
-                cloud.colours,
-                {"label": cloud.labels, "confidence": cloud.confidence},
-                header_message(cloud.frame_id, cloud.stamp_ns),
-            )
-        )
-        self._published = state
+    def publish(self, session: MapSession) -> None:
+        """Publish what someone listens to and what has changed since it was last published."""
+        for name, make in self._makers.items():
+            publisher = self._publishers[name]
+            state = (session, session.generation, session.revision)
+            listened = publisher.is_activated and publisher.get_subscription_count()
+            if not listened or state == self._published.get(name):
+                continue
+            try:
+                message = make(session)
+            except OvsegError as error:
+                self._say_once(f"~/{name} stays silent: {error}")
+                continue
+            if message is not None:
+                publisher.publish(message)
+                self._published[name] = state
 
     def publish_heatmap(self, cloud: ScoredCloud) -> None:
         """Publish the score of a query in every voxel, coloured from dark (0) to bright (1)."""
-        self._heatmap.publish(
+        self._publishers["query_heatmap"].publish(
             cloud_message(
                 cloud.centres,
                 heat_colours(cloud.scores),
@@ -54,3 +89,53 @@ class MapPublishers:
                 header_message(cloud.frame_id, cloud.stamp_ns),
             )
         )
+
+    def _semantic_cloud(self, session: MapSession) -> PointCloud2:
+        cloud = session.labelled_cloud()
+        return cloud_message(
+            cloud.centres,
+            cloud.colours,
+            {"label": cloud.labels, "confidence": cloud.confidence},
+            header_message(cloud.frame_id, cloud.stamp_ns),
+        )
+
+    def _frontiers(self, session: MapSession) -> PointCloud2 | None:
+        frontiers = session.read(lambda semantic_map, _space: frontier_snapshot(semantic_map))
+        if frontiers is None:
+            self._lacks("frontiers")
+            return None
+        colours = np.full((len(frontiers.positions), 3), FRONTIER_COLOUR, dtype=np.uint8)
+        header = header_message(frontiers.frame_id, frontiers.stamp_ns)
+        return cloud_message(frontiers.positions, colours, {}, header)
+
+    def _rays(self, session: MapSession) -> MarkerArray | None:
+        rays = session.read(lambda semantic_map, space: ray_snapshot(semantic_map, space, MAX_ARROWS))
+        if rays is None:
+            self._lacks("rays")
+            return None
+        return self._ray_markers.message(rays)
+
+    def _occupancy(self, session: MapSession) -> OccupancyGrid | None:
+        lowest, highest = (self._parameters[f"occupancy.{end}_height"] for end in ("min", "max"))
+        plan = session.read(lambda semantic_map, _space: plan_snapshot(semantic_map, lowest, highest))
+        if plan is None:
+            self._lacks("occupancy")
+            return None
+        header = header_message(plan.frame_id, plan.stamp_ns)
+        return occupancy_message(plan.cells, plan.corner, plan.cell_size, header)
+
+    def _overlay(self, session: MapSession) -> Image | None:
+        image = session.labelled_image()
+        if image is None:
+            return None
+        header = header_message(image.frame_id, image.stamp_ns)
+        return rgb_message(overlay(image.rgb, image.labels, image.names), header)
+
+    def _lacks(self, layer: str) -> None:
+        """Say that a topic, which has the name of its layer, can't be published."""
+        self._say_once(f"~/{layer} stays silent: the map has no {layer}; start the node with mapping.layers:={layer}")
+
+    def _say_once(self, sentence: str) -> None:
+        if sentence not in self._said:
+            self._said.add(sentence)
+            self._say(sentence)

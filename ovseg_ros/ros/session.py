@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,8 +15,12 @@ import torch
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping import MappingConfig, SemanticMap, storage
 from ovseg_ros.query import Match, RayMatch, ask, ask_rays, label_voxels, score_voxels
-from ovseg_ros.types import InvalidFrameError, RgbdFrame, Segmenter
+from ovseg_ros.ros.snapshots import LabelledImage, as_array, newest_stamp
+from ovseg_ros.segmentation import PixelLabeller
+from ovseg_ros.types import InvalidFrameError, LanguageSpace, RgbdFrame, Segmentation, Segmenter
 from ovseg_ros.vocabulary import GENERIC_NEGATIVES
+
+View = TypeVar("View")
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,15 @@ class ScoredCloud:
     stamp_ns: int
 
 
+@dataclass(frozen=True)
+class _Newest:
+    """The last frame that reached the map, and what the model saw in it."""
+
+    frame: RgbdFrame
+    segmentation: Segmentation
+    camera_frame: str
+
+
 class MapSession:
     """What a configured node works with.
 
@@ -86,6 +100,8 @@ class MapSession:
         self._device = device
         self._lock = threading.Lock()
         self._generation = 0
+        self._newest: _Newest | None = None
+        self._labeller: PixelLabeller | None = None
         self._map = SemanticMap(
             config, space=backend.space.id, vocabulary=backend.vocabulary, device=device, frame_id=frame_id
         )
@@ -120,13 +136,16 @@ class MapSession:
         """GPU memory that this process keeps for model and map; None on the CPU."""
         return torch.cuda.memory_reserved(self._device) if torch.device(self._device).type == "cuda" else None
 
-    def integrate(self, frame: RgbdFrame, stage: Callable[[str, float], None], *, generation: int) -> None:
+    def integrate(
+        self, frame: RgbdFrame, stage: Callable[[str, float], None], *, generation: int, camera_frame: str = ""
+    ) -> None:
         """Segment and fuse one frame.
 
         Args:
             frame: the frame.
             stage: told the name and the seconds of each step.
             generation: `generation` when the frame was taken.
+            camera_frame: name of the camera's frame, for what is published of the image.
 
         Raises:
             InvalidFrameError: the map is as it was; "cleared" when the frame is of a generation gone by.
@@ -140,6 +159,7 @@ class MapSession:
         with self._lock:
             self._check_generation(generation)
             self._map.integrate(frame, segmentation)
+            self._newest = _Newest(frame, segmentation, camera_frame)
         stage("integrate", time.perf_counter() - segmented)
 
     def ask(self, queries: Sequence[str], *, min_score: float, max_matches: int) -> Answers:
@@ -152,7 +172,7 @@ class MapSession:
                 revision=self._map.revision,
                 voxel_count=self._voxels_in_all(),
                 frame_id=self._map.frame_id,
-                stamp_ns=self._newest_stamp(),
+                stamp_ns=newest_stamp(self._map),
                 matches=tuple(matches),
                 rays=rays,
             )
@@ -161,20 +181,38 @@ class MapSession:
         """The score of ``query`` in every voxel."""
         with self._lock:
             scores = score_voxels(self._map, self._backend.space, [query])[0]
-            return ScoredCloud(_numpy(self._map.centres), _numpy(scores), self._map.frame_id, self._newest_stamp())
+            return ScoredCloud(
+                as_array(self._map.centres), as_array(scores), self._map.frame_id, newest_stamp(self._map)
+            )
 
     def labelled_cloud(self) -> LabelledCloud:
         """Every voxel with the likeliest concept of the map's vocabulary."""
         with self._lock:
             labels, confidence = label_voxels(self._map, self._backend.space)
             return LabelledCloud(
-                centres=_numpy(self._map.centres),
-                colours=_numpy(self._map.colours),
-                labels=_numpy(labels).astype(np.uint16),
-                confidence=_numpy(confidence).astype(np.float32),
+                centres=as_array(self._map.centres),
+                colours=as_array(self._map.colours),
+                labels=as_array(labels).astype(np.uint16),
+                confidence=as_array(confidence).astype(np.float32),
                 frame_id=self._map.frame_id,
-                stamp_ns=self._newest_stamp(),
+                stamp_ns=newest_stamp(self._map),
             )
+
+    def labelled_image(self) -> LabelledImage | None:
+        """The newest frame in the map; None before the first, or without a vocabulary."""
+        newest, names = self._newest, self._backend.vocabulary.names
+        if newest is None or not names:
+            return None
+        if self._labeller is None:
+            self._labeller = PixelLabeller(self._backend, names)
+        rgb = newest.frame.rgb
+        labels = self._labeller(newest.segmentation, rgb.shape[0], rgb.shape[1]).labels
+        return LabelledImage(as_array(rgb), as_array(labels), names, newest.camera_frame, newest.frame.stamp_ns)
+
+    def read(self, view: Callable[[SemanticMap, LanguageSpace], View]) -> View:
+        """What ``view`` makes of the map and its words, while the map holds still; it must copy what it returns."""
+        with self._lock:
+            return view(self._map, self._backend.space)
 
     def save(self, path: str) -> tuple[int, int]:
         """Write the map to ``path``; return its revision and number of voxels."""
@@ -208,6 +246,7 @@ class MapSession:
         with self._lock:
             loaded.limit_memory(self._map.config.memory_limit)
             self._map = loaded
+            self._newest = None
             self._generation += 1
             return loaded.revision, loaded.voxel_count
 
@@ -216,6 +255,7 @@ class MapSession:
         with self._lock:
             count = self._voxels_in_all()
             self._map.clear()
+            self._newest = None
             self._generation += 1
             return count
 
@@ -241,9 +281,6 @@ class MapSession:
     def _voxels_in_all(self) -> int:
         return self._map.voxel_count + self._map.evicted_voxel_count
 
-    def _newest_stamp(self) -> int:
-        return int(self._map.last_seen.max()) if self._map.voxel_count else 0
-
 
 def map_path(path: str) -> Path:
     """The file that a request names.
@@ -257,7 +294,3 @@ def map_path(path: str) -> Path:
             f"the path of a map must be absolute, got {path!r}: write for example /home/robot/flat{storage.EXTENSION}"
         )
     return file
-
-
-def _numpy(tensor: torch.Tensor) -> np.ndarray:
-    return np.array(tensor.detach().cpu().numpy())

@@ -10,7 +10,7 @@ import torch.nn.functional as functional
 from numpy.typing import NDArray
 
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.types import PixelClassifier, Segmenter
+from ovseg_ros.types import LanguageSpace, PixelClassifier, Segmentation, Segmenter
 from ovseg_ros.vocabulary import GENERIC_NEGATIVES
 
 SMOOTHING = 4
@@ -36,12 +36,7 @@ def label_image(
     if not texts:
         raise OvsegError("there is nothing to look for: give at least one word")
     image = torch.from_numpy(np.ascontiguousarray(rgb))
-    wanted = segmenter.space.encode_text(list(texts))
-    others = segmenter.space.encode_text([*segmenter.vocabulary.names, *GENERIC_NEGATIVES])
-    nearest, which = (others @ wanted.T).max(dim=0)
-    competes = torch.ones(len(others), dtype=torch.bool)
-    competes[which[nearest >= segmenter.space.same_meaning]] = False
-    words = torch.cat((wanted, others[competes]))
+    words = competing_words(segmenter, texts)
     best = (
         segmenter.classify(image, words)
         if isinstance(segmenter, PixelClassifier)
@@ -53,12 +48,25 @@ def label_image(
     return labels.numpy(), shares
 
 
-def _nearest(segmenter: Segmenter, rgb: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
-    """(H, W) int32, one plus the index of the word with the largest cosine, decided on a grid SMOOTHING times finer."""
-    features = segmenter(rgb).features
-    channels, rows, columns = features.shape
-    aligned = segmenter.space.align(features.reshape(channels, -1).T)
+def competing_words(segmenter: Segmenter, texts: Sequence[str]) -> torch.Tensor:
+    """(N + M, D): the vectors of N texts, then those of the M words of the backend that mean something else."""
+    wanted = segmenter.space.encode_text(list(texts))
+    others = segmenter.space.encode_text([*segmenter.vocabulary.names, *GENERIC_NEGATIVES])
+    nearest, which = (others @ wanted.T).max(dim=0)
+    competes = torch.ones(len(others), dtype=torch.bool)
+    competes[which[nearest >= segmenter.space.same_meaning]] = False
+    return torch.cat((wanted, others[competes]))
+
+
+def word_cosines(segmentation: Segmentation, space: LanguageSpace, words: torch.Tensor) -> torch.Tensor:
+    """(W, D) words -> (W, h, w) their cosines with the features, on a grid SMOOTHING times finer than these."""
+    channels, rows, columns = segmentation.features.shape
+    aligned = space.align(segmentation.features.reshape(channels, -1).T)
     cosines = (words.to(aligned) @ aligned.T).view(1, -1, rows, columns)
-    cosines = functional.interpolate(cosines, scale_factor=SMOOTHING, mode="bilinear", align_corners=False)
-    best = cosines[0].argmax(dim=0).float() + 1
+    return functional.interpolate(cosines, scale_factor=SMOOTHING, mode="bilinear", align_corners=False)[0]
+
+
+def _nearest(segmenter: Segmenter, rgb: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+    """(H, W) int32, one plus the index of the word with the largest cosine."""
+    best = word_cosines(segmenter(rgb), segmenter.space, words).argmax(dim=0).float() + 1
     return functional.interpolate(best[None, None], rgb.shape[:2], mode="nearest-exact")[0, 0].int()

@@ -1,0 +1,54 @@
+"""Every pixel's likeliest word and how sure that is, from features that are there already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as functional
+
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.segmentation.labels import competing_words, word_cosines
+from ovseg_ros.types import Segmentation, Segmenter
+
+
+@dataclass(frozen=True)
+class PixelLabels:
+    """Labels of one image.
+
+    Attributes:
+        labels: (H, W) int32; i + 1 is the i-th text, 0 where another word fits better.
+        confidence: (H, W) float32 0..1: probability of the label among all words; 0 where there is none.
+    """
+
+    labels: torch.Tensor
+    confidence: torch.Tensor
+
+
+class PixelLabeller:
+    """Labels images by nearest words. The words are encoded once.
+
+    Args:
+        segmenter: whose features are labelled; its vocabulary competes with the texts.
+        texts: what to look for.
+
+    Raises:
+        OvsegError: without texts.
+    """
+
+    def __init__(self, segmenter: Segmenter, texts: Sequence[str]) -> None:
+        if not texts:
+            raise OvsegError("there is nothing to look for: give at least one word")
+        self._space = segmenter.space
+        self._count = len(texts)
+        self._words = competing_words(segmenter, texts)
+
+    def __call__(self, segmentation: Segmentation, height: int, width: int) -> PixelLabels:
+        """Label the pixels of an image of this size, by the cosines of `word_cosines`."""
+        cosines = word_cosines(segmentation, self._space, self._words)
+        probability, best = torch.softmax(self._space.logit_scale * cosines.float(), dim=0).max(dim=0)
+        known = best < self._count
+        decided = torch.stack((torch.where(known, best + 1, 0).float(), torch.where(known, probability, 0.0)))
+        labels, confidence = functional.interpolate(decided[None], (height, width), mode="nearest-exact")[0]
+        return PixelLabels(labels.int(), confidence)

@@ -1,0 +1,89 @@
+"""What mapping_node publishes beside clouds: arrows, plans, the files of viewers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+pytest.importorskip("rclpy", reason="ROS 2 for Python is not installed")
+
+from visualization_msgs.msg import Marker
+
+from ovseg_ros.ros.inputs import CAMERA_INFO_TOPIC, COLOUR_TOPIC, DEPTH_TOPIC, POSE_TOPIC
+from ovseg_ros.ros.markers import ARROW_LENGTH, RayMarkers
+from ovseg_ros.ros.messages import header_message, occupancy_message
+from ovseg_ros.ros.publishers import OUTPUTS
+from ovseg_ros.ros.snapshots import RaySnapshot
+
+INPUTS = {COLOUR_TOPIC: "Image", DEPTH_TOPIC: "Image", CAMERA_INFO_TOPIC: "CameraInfo", POSE_TOPIC: "PoseStamped"}
+TYPES = {f"/mapping_node/{name}": kind.__name__ for name, (kind, _) in OUTPUTS.items()}
+TYPES |= {f"/{name}": kind for name, kind in INPUTS.items()}
+SHOWN_BY = {"PointCloud2": "PointCloud2", "MarkerArray": "MarkerArray", "Map": "OccupancyGrid", "Image": "Image"}
+SHOWN_BY["Pose"] = "PoseStamped"
+
+
+def rays(keys: list[tuple[int, int]], labels: list[int]) -> RaySnapshot:
+    count = len(keys)
+    origins, directions = np.arange(3.0 * count).reshape(count, 3), np.tile([0.0, 0.6, 0.8], (count, 1))
+    return RaySnapshot(keys, origins, directions, np.arange(1.0, count + 1), np.array(labels, int), 2, "map", 7)
+
+
+def test_arrows_keep_their_ids_and_those_that_are_gone_are_deleted() -> None:
+    arrows = RayMarkers()
+    first = arrows.message(rays([(5, 1), (5, 2)], [1, 2])).markers
+    second = arrows.message(rays([(5, 2), (9, 0)], [2, 0])).markers
+    assert [marker.action for marker in second] == [Marker.DELETE, Marker.ADD, Marker.ADD]
+    assert [marker.id for marker in second[:2]] == [first[0].id, first[1].id]
+    assert second[2].id not in {marker.id for marker in first}
+    assert (second[0].ns, second[0].header.frame_id, second[0].header.stamp.nanosec) == ("rays", "map", 7)
+    assert second[1].color.r == first[1].color.r
+    assert first[0].color.r != first[1].color.r
+    assert second[1].color.a < second[2].color.a == pytest.approx(1.0)
+    start, end = first[1].points
+    assert (end.x, end.y - start.y, end.z - start.z) == pytest.approx((3.0, 0.6 * ARROW_LENGTH, 0.8 * ARROW_LENGTH))
+    assert [marker.action for marker in arrows.message(rays([], [])).markers] == [Marker.DELETE] * 2
+    assert arrows.message(rays([], [])).markers == []
+
+
+def test_an_occupancy_grid_has_its_rows_along_y() -> None:
+    cells = np.array([[-1, 0, 100], [100, -1, 0]], np.int8)
+    message = occupancy_message(cells, (-0.5, 2.0), 0.25, header_message("map", 3))
+    assert list(message.data) == [-1, 0, 100, 100, -1, 0]
+    assert (message.info.width, message.info.height, message.info.resolution) == (3, 2, 0.25)
+    assert (message.info.origin.position.x, message.info.origin.position.y) == (-0.5, 2.0)
+    assert message.info.origin.orientation.w == 1.0
+    assert message.header.frame_id == "map"
+
+
+def test_rviz_shows_every_output_with_the_type_and_quality_that_it_has(root: Path) -> None:
+    manager = yaml.safe_load((root / "rviz" / "mapping.rviz").read_text())["Visualization Manager"]
+    assert manager["Global Options"]["Fixed Frame"] == "map"
+    shown = {display["Topic"]["Value"]: display for display in manager["Displays"] if "Topic" in display}
+    assert {f"/mapping_node/{name}" for name in OUTPUTS} <= shown.keys() <= TYPES.keys()
+    for topic, display in shown.items():
+        assert SHOWN_BY[display["Class"].removeprefix("rviz_default_plugins/")] == TYPES[topic]
+        assert display["Enabled"]
+    for name, (_, quality) in OUTPUTS.items():
+        durability = shown[f"/mapping_node/{name}"]["Topic"]["Durability Policy"]
+        assert durability.upper().replace(" ", "_") == quality.durability.name.replace("SYSTEM_DEFAULT", "VOLATILE")
+
+
+def test_foxglove_shows_topics_that_exist(root: Path) -> None:
+    layout = json.loads((root / "foxglove" / "mapping.json").read_text())
+    panels: dict[str, Any] = layout["configById"]
+    images = [panel["imageMode"]["imageTopic"] for name, panel in panels.items() if name.startswith("Image!")]
+    assert {*panels["3D!map"]["topics"], *images} <= TYPES.keys()
+    assert {f"/mapping_node/{name}" for name in OUTPUTS} <= {*panels["3D!map"]["topics"], *images}
+    assert [TYPES[topic] for topic in images] == ["Image"] * len(images)
+
+
+def test_the_launch_file_moves_every_output_that_rviz_shows(root: Path) -> None:
+    line = next(
+        line for line in (root / "launch" / "mapping.launch.py").read_text().splitlines() if line.startswith("OUTPUTS")
+    )
+    assert yaml.safe_load(line.partition("(")[2].rstrip(")").join("[]")) == list(OUTPUTS)
