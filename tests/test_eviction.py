@@ -266,8 +266,19 @@ def test_only_the_region_is_mapped(tmp_path):
     assert set(semantic_map.keys.tolist()) == set(whole.keys[inside].tolist())
     free = unpack_keys(semantic_map.layers.occupancy.free_keys) * config.voxel_size
     assert len(free) and (free > low - 0.8).all() and (free < high + 0.8).all()
+    positions = semantic_map.layers.frontiers.positions
+    assert len(positions) and (positions > low - 0.3).all() and (positions < high + 0.3).all()
+    assert len(positions) < len(whole.layers.frontiers)
     storage.save(semantic_map, tmp_path / "region.ovmap")
     assert storage.load(tmp_path / "region.ovmap").config == config
+
+
+def test_a_region_that_ends_on_centres_of_voxels_has_them_inside():
+    assert MappingConfig(voxel_size=0.1, region=(-0.3, -0.4, -0.7, 0.3, 0.4, 0.7)).region_voxels == (
+        (-3, 3),
+        (-4, 4),
+        (-7, 7),
+    )
 
 
 @pytest.mark.parametrize("region", [(0.0, 0.0, 0.0), (0, 0, 0, 1, 1, 0), (0, 0, 0, 1, 1, float("nan")), (0,) * 7])

@@ -70,6 +70,11 @@ class BlockColumns:
         while len(self._blocks) << self._shift < rows:
             self._blocks.append({name: self._empty(name, 1 << self._shift) for name in self.schema})
 
+    def shrink(self, rows: int) -> None:
+        """Keep the first ``rows`` rows, and of the blocks behind them one, for what comes next."""
+        self.count = rows
+        del self._blocks[(rows >> self._shift) + 2 :]
+
     def locate(self, rows: torch.Tensor) -> Located:
         """Find the blocks of (n,) reserved rows, once for all columns."""
         return Located(len(rows), tuple(self._by_block(rows)))

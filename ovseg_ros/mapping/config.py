@@ -43,8 +43,8 @@ class MappingConfig:
         max_weight: pixels that a voxel's means count for at most: smaller lets old views fade; 0 is no limit.
         region: lowest x, y, z and highest x, y, z of the box to map, metres in the map frame: voxels whose centres
             lie within. Empty: everything.
-        memory_limit: megabytes that the map's columns take; what wasn't seen for longest goes to disk beyond that,
-            and comes back when it is seen or asked about; 0 is no limit.
+        memory_limit: megabytes that the map's columns take; what wasn't seen for longest goes to disk beyond that, is
+            read there when it is asked about, and comes back when it is seen; 0 is no limit.
 
     Raises:
         OvsegError: naming the value, the limit and the fix.
@@ -121,7 +121,10 @@ class MappingConfig:
         if not self.region:
             return EVERYWHERE
         ends = [max(-KEY_LIMIT, min(KEY_LIMIT - 1, value / self.voxel_size)) for value in self.region]
-        return tuple((math.ceil(ends[axis]), math.floor(ends[axis + 3])) for axis in range(3))
+        # A box that ends on a voxel's centre has it inside, whatever the division rounds to.
+        return tuple(
+            (math.ceil(ends[axis] - RATIO_TOLERANCE), math.floor(ends[axis + 3] + RATIO_TOLERANCE)) for axis in range(3)
+        )
 
     @property
     def feature_block(self) -> int:

@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import unpack_keys
 from ovseg_ros.mapping.blocks import BLOCK
 from ovseg_ros.mapping.config import MappingConfig
@@ -61,21 +62,26 @@ class Eviction:
         """Voxels on disk."""
         return sum(self._voxels.values())
 
+    @property
+    def tile_count(self) -> int:
+        """Tiles on disk; some may hold free space only."""
+        return len(self._voxels)
+
     def view_of(self, frame: RgbdFrame) -> torch.Tensor:
         """(2, 3) int64 lowest and highest cell that fusing the frame may read or write."""
         reach = reach_of(frame.depth, min_depth=self._config.min_depth, max_depth=self._config.max_depth)
         box = view_box(float(reach.amax()), frame.intrinsics, frame.pose.double(), self._config.voxel_size)
         return box.long().to(self._device) + torch.tensor([[-MARGIN_CELLS], [MARGIN_CELLS]], device=self._device)
 
-    def recall_view(self, view: torch.Tensor, tables: MapTables, occupancy: OccupancyGrid | None) -> int:
-        """Bring back the tiles in a (2, 3) box of cells; returns how many voxels came."""
+    def recall_view(self, view: torch.Tensor, tables: MapTables, occupancy: OccupancyGrid | None) -> None:
+        """Bring back the tiles in a (2, 3) box of cells."""
         tiles = self._tiles_on_disk()
-        return self._recall(tiles[self._within(tiles, view)], tables, occupancy)
+        self._recall(tiles[self._within(tiles, view)], tables, occupancy)
 
-    def recall_voxels(self, keys: torch.Tensor, tables: MapTables, occupancy: OccupancyGrid | None) -> int:
-        """Bring back the tiles that voxels with these (n,) keys would lie in; returns how many voxels came."""
+    def recall_voxels(self, keys: torch.Tensor, tables: MapTables, occupancy: OccupancyGrid | None) -> None:
+        """Bring back the tiles that voxels with these (n,) keys would lie in."""
         tiles = self._tiles_on_disk()
-        return self._recall(tiles[torch.isin(tiles, coarse_keys(keys, self._edge))], tables, occupancy)
+        self._recall(tiles[torch.isin(tiles, coarse_keys(keys, self._edge))], tables, occupancy)
 
     def trim(self, megabytes: float, view: torch.Tensor, tables: MapTables, occupancy: OccupancyGrid | None) -> None:
         """Write tiles to disk, those not seen for longest first, if the map's columns exceed a limit.
@@ -128,9 +134,8 @@ class Eviction:
             stamps.append(last_seen)
             sizes.append(torch.full_like(last_seen, row_bytes, dtype=torch.float64))
         if occupancy is not None:
-            columns = occupancy.columns
-            keys.append(coarse_keys(columns["block_keys"], self._edge // BLOCK))
-            stamps.append(columns["stamps"])
+            keys.append(coarse_keys(occupancy.block_keys, self._edge // BLOCK))
+            stamps.append(occupancy.stamps)
             block_bytes = occupancy.column_bytes / max(occupancy.block_count, 1)
             sizes.append(torch.full_like(stamps[-1], block_bytes, dtype=torch.float64))
         tiles, tile_of_row = torch.unique(torch.cat(keys), return_inverse=True)
@@ -141,7 +146,7 @@ class Eviction:
         voxels = torch.cat(
             [keys[torch.isin(coarse_keys(keys, self._edge), chosen)] for (keys,) in tables.voxels.chunks("keys")]
         )
-        blocks = occupancy.columns["block_keys"] if occupancy is not None else voxels[:0]
+        blocks = occupancy.block_keys if occupancy is not None else voxels[:0]
         parts = zip(
             chosen.tolist(),
             _split(voxels, coarse_keys(voxels, self._edge), chosen),
@@ -159,28 +164,30 @@ class Eviction:
             if occupancy is not None:
                 occupancy.remove(block_keys)
 
-    def _recall(self, tiles: torch.Tensor, tables: MapTables, occupancy: OccupancyGrid | None) -> int:
-        count = 0
+    def _recall(self, tiles: torch.Tensor, tables: MapTables, occupancy: OccupancyGrid | None) -> None:
         for tile in tiles.tolist():
             columns = self._read(tile)
             if columns:
                 tables.load(columns)
-                count += self._voxels[tile]
             if columns and occupancy is not None:
                 occupancy.load({name.removeprefix(OCCUPANCY): columns[name] for name in columns if OCCUPANCY in name})
             self._voxels.pop(tile, None)
             self._path(tile).unlink(missing_ok=True)
-        return count
 
     def _read(self, tile: int) -> dict[str, torch.Tensor]:
-        """The columns of a tile; none, and the tile is forgotten, if its file is gone or damaged."""
+        """The columns of a tile; none, and the tile is forgotten, if its file is gone or damaged.
+
+        Raises:
+            OvsegError: the file is there and can't be opened.
+        """
         try:
             return load_file(self._path(tile), device=str(self._device))
         except (OSError, SafetensorError) as error:
-            lost = self._voxels.pop(tile)
-            self._say_once(
-                "read", f"{lost} voxels of the map are lost, their file can't be read: {error}: map them again"
-            )
+            # Without free file descriptors safetensors, too, says that there is no such file.
+            if isinstance(error, OSError) and self._path(tile).exists():
+                raise OvsegError(f"a part of the map on disk can't be read now: {error}: close some files") from error
+            del self._voxels[tile]
+            self._say_once("read", f"parts of the map are lost, their files can't be read: {error}: map them again")
             return {}
 
     def _path(self, tile: int) -> Path:

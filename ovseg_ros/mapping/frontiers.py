@@ -14,6 +14,7 @@ import torch
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import in_key_range, pack_keys, unpack_keys, voxel_indices
 from ovseg_ros.mapping.blocks import BLOCK
+from ovseg_ros.mapping.config import EVERYWHERE
 from ovseg_ros.mapping.layer_config import FrontierConfig
 from ovseg_ros.mapping.occupancy import UNOBSERVED, OccupancyGrid
 
@@ -31,17 +32,25 @@ class Frontiers:
     changed box costs, and a sort of all frontiers, of which there are a few thousand in a building.
     """
 
-    def __init__(self, config: FrontierConfig, voxel_size: float, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        config: FrontierConfig,
+        voxel_size: float,
+        device: torch.device | str = "cpu",
+        region: tuple[tuple[int, int], ...] = EVERYWHERE,
+    ) -> None:
         """Make an empty set.
 
         Args:
             config: what makes a frontier.
             voxel_size: edge of a cell of the grid, metres.
             device: of the grid.
+            region: lowest and highest cell along x, y and z that is to be explored: space outside counts as known.
         """
         self.config = config
         self.voxel_size = voxel_size
         self.device = torch.device(device)
+        self._region = region
         self._keys = self._no_keys()
 
     @classmethod
@@ -51,6 +60,7 @@ class Frontiers:
         config: FrontierConfig,
         voxel_size: float,
         device: torch.device | str = "cpu",
+        region: tuple[tuple[int, int], ...] = EVERYWHERE,
     ) -> Frontiers:
         """Rebuild what `columns` returned; the tensor is copied.
 
@@ -62,7 +72,7 @@ class Frontiers:
             raise OvsegError("frontiers need one column of (n,) int64 keys: save the map again")
         if (keys < 0).any() or not (keys.diff() > 0).all():
             raise OvsegError("frontiers are damaged: their keys are negative or not ascending: save the map again")
-        frontiers = cls(config, voxel_size, device)
+        frontiers = cls(config, voxel_size, device, region)
         frontiers._keys = keys.to(frontiers.device, copy=True)
         return frontiers
 
@@ -92,7 +102,7 @@ class Frontiers:
     def rebuild(self, occupancy: OccupancyGrid) -> None:
         """Look at all of a grid anew, window by window: the cost is that of the blocks there are."""
         self.clear()
-        blocks = unpack_keys(occupancy.columns["block_keys"])
+        blocks = unpack_keys(occupancy.block_keys)
         windows = torch.div(blocks, WINDOW_BLOCKS, rounding_mode="floor")
         _, window, counts = torch.unique(pack_keys(windows), return_inverse=True, return_counts=True)
         for part in torch.split(blocks[window.argsort()], counts.tolist()):
@@ -158,6 +168,10 @@ class Frontiers:
         low = first * group - group // 2
         shape = (last - first + 1) * group
         log_odds = occupancy.window(low - radius, shape + 2 * radius)
+        for axis, (start, end) in enumerate(self._region):
+            cells = torch.arange(log_odds.shape[axis], device=self.device) + (low[axis] - radius)
+            # Neither free nor unobserved.
+            log_odds.movedim(axis, 0)[(cells < start) | (cells > end)] = 0
         unobserved = log_odds == UNOBSERVED
         free = (log_odds < 0) & ~unobserved
         members = free[radius:-radius, radius:-radius, radius:-radius]

@@ -46,7 +46,7 @@ class SpatialLayers:
         if count >= 1:
             self.occupancy = OccupancyGrid(OccupancyConfig(), config.voxel_size, device)
         if count >= 2:
-            self.frontiers = Frontiers(self._frontier_config, config.voxel_size, device)
+            self.frontiers = Frontiers(self._frontier_config, config.voxel_size, device, config.region_voxels)
         if count >= 3:
             self.rays = SemanticRays(self._ray_config, self._frontier_config.group * config.voxel_size, device)
 
@@ -72,7 +72,7 @@ class SpatialLayers:
             )
         if layers.frontiers is not None:
             layers.frontiers = Frontiers.from_columns(
-                parts["frontiers"], layers._frontier_config, config.voxel_size, device
+                parts["frontiers"], layers._frontier_config, config.voxel_size, device, config.region_voxels
             )
         if layers.rays is not None:
             layers.rays = SemanticRays.from_columns(parts["rays"], layers._ray_config, layers.rays.cell_size, device)

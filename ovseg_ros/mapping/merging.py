@@ -50,7 +50,7 @@ def merge_all(parts: Sequence[tuple[SemanticMap, torch.Tensor | None]]) -> Seman
         raise OvsegError("there is no map to merge: give at least one")
     maps = [semantic_map for semantic_map, _ in parts]
     first = maps[0]
-    filled = next((semantic_map for semantic_map in maps if semantic_map.voxel_count), first)
+    filled = next((semantic_map for semantic_map in maps if not semantic_map.is_empty), first)
     vocabulary = first.vocabulary
     for semantic_map, transform in parts:
         check_compatible(filled, semantic_map)
@@ -99,7 +99,7 @@ def check_compatible(first: SemanticMap, second: SemanticMap) -> None:
             raise OvsegError(
                 f"maps of different {name} can't be merged, {ours!r} and {theirs!r}: map again with the same settings"
             )
-    if first.voxel_count and second.voxel_count and not _same_codec(first.codec, second.codec):
+    if not (first.is_empty or second.is_empty or _same_codec(first.codec, second.codec)):
         raise OvsegError(
             "maps with differently compressed features can't be merged: map with feature_components 0, or go on from "
             "one saved map that is compressed already"
@@ -108,7 +108,7 @@ def check_compatible(first: SemanticMap, second: SemanticMap) -> None:
 
 def _check_feature_lengths(maps: Sequence[SemanticMap]) -> None:
     """Refuse voxels or rays whose features have different lengths."""
-    lengths = {semantic_map.channels for semantic_map in maps if semantic_map.voxel_count}
+    lengths = {semantic_map.channels for semantic_map in maps if not semantic_map.is_empty}
     lengths |= {rays.channels for semantic_map in maps if (rays := semantic_map.layers.rays) and rays.channels}
     if len(lengths) > 1:
         raise OvsegError(

@@ -201,6 +201,16 @@ class OccupancyGrid:
         return len(self._table)
 
     @property
+    def block_keys(self) -> torch.Tensor:
+        """(B,) int64 packed indices of the blocks."""
+        return self._table.column("keys")
+
+    @property
+    def stamps(self) -> torch.Tensor:
+        """(B,) int64 nanoseconds up to which the evidence of each block has faded."""
+        return self._table.column("stamps")
+
+    @property
     def columns(self) -> dict[str, torch.Tensor]:
         """Block_keys (B,) int64, log_odds (B, 512) int8, stamps (B,) int64; the inverse of `from_columns`."""
         return {name: self._table.column(column) for name, column in COLUMNS.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -82,7 +83,7 @@ class SemanticMap:
             config: what they were filled with.
             space: id of the feature space.
             vocabulary: concepts that answers are calibrated against.
-            revision: frames that are in it.
+            revision: to start from.
             frame_id: name of the world frame.
             codec: what compressed the features; None if nothing did.
             layers: on the same device; None takes empty ones.
@@ -143,11 +144,13 @@ class SemanticMap:
         operator = build_fusion_operator(
             frame.depth.to(self.device), frame.intrinsics, frame.pose.to(self.device), (grid[0], grid[1]), self.config
         )
-        view = self._eviction.view_of(frame) if self.config.memory_limit else None
+        view = self._eviction.view_of(frame) if self.config.memory_limit or self._eviction.tile_count else None
         if view is not None:
-            self._revision += bool(self._eviction.recall_view(view, self._tables, self._layers.occupancy))
+            with self._moving_rows():
+                self._eviction.recall_view(view, self._tables, self._layers.occupancy)
         observation = self._layers.observe(frame, operator.keys)
         if not len(operator.keys) and (observation is None or not len(observation.block_keys)):
+            self._trim(view)
             within = " within mapping.region" if self.config.region else ""
             raise InvalidFrameError(
                 "no_depth",
@@ -164,7 +167,7 @@ class SemanticMap:
             feature_counts=operator.feature_counts,
             features=operator.sum_features(codes),
         )
-        tables = self._empty_tables(len(codes)) if self._is_empty else self._tables
+        tables = self._empty_tables(len(codes)) if self.is_empty else self._tables
         tables.add(sums)
         self._tables = tables
         self._space = segmentation.space
@@ -172,9 +175,7 @@ class SemanticMap:
         if observation is not None:
             self._tables.remove(self._layers.apply(observation, frame, features))
         self._tables = self._compression.learn(features, self._tables)
-        # Tiles hold rows as the tables do, so none is written before it is clear whether rows are compressed.
-        if view is not None and not self._compression.is_learning:
-            self._eviction.trim(self.config.memory_limit, view, self._tables, self._layers.occupancy)
+        self._trim(view)
 
     def empty_copy(self) -> SemanticMap:
         """An empty map with the same settings, words, feature space and frame, on the same device."""
@@ -185,9 +186,10 @@ class SemanticMap:
     def remove(self, keys: torch.Tensor) -> int:
         """Forget the voxels with these (n,) distinct packed keys, those that are there; returns how many were."""
         keys = keys.to(self.device)
-        recalled = self._eviction.recall_voxels(keys, self._tables, self._layers.occupancy)
+        with self._moving_rows():
+            self._eviction.recall_voxels(keys, self._tables, self._layers.occupancy)
         removed = self._tables.remove(keys)
-        self._revision += bool(removed or recalled)
+        self._revision += bool(removed)
         return removed
 
     def limit_memory(self, megabytes: float) -> None:
@@ -245,7 +247,7 @@ class SemanticMap:
 
     @property
     def keys(self) -> torch.Tensor:
-        """(N,) int64 packed voxel indices, in the order in which voxels were first seen."""
+        """(N,) int64 packed voxel indices, in no particular order."""
         return self._tables.voxels.column("keys")
 
     @property
@@ -329,8 +331,26 @@ class SemanticMap:
         return self._tables.column_bytes
 
     @property
-    def _is_empty(self) -> bool:
+    def is_empty(self) -> bool:
+        """Whether there is no voxel, in memory or on disk."""
         return not self.voxel_count and not self.evicted_voxel_count
+
+    def _trim(self, view: torch.Tensor | None) -> None:
+        """Send to disk what exceeds the memory limit and isn't in ``view``, (2, 3) cells."""
+        # Tiles hold rows as the tables do, so none is written before it is clear whether rows are compressed.
+        if view is None or not self.config.memory_limit or self._compression.is_learning:
+            return
+        with self._moving_rows():
+            self._eviction.trim(self.config.memory_limit, view, self._tables, self._layers.occupancy)
+
+    @contextmanager
+    def _moving_rows(self) -> Iterator[None]:
+        """Around what moves voxels between memory and disk: the revision grows, even if it breaks off."""
+        before = self.voxel_count
+        try:
+            yield
+        finally:
+            self._revision += self.voxel_count != before
 
     def _empty_tables(self, channels: int) -> MapTables:
         return MapTables(self.config, channels, self.device)
@@ -343,7 +363,8 @@ class SemanticMap:
                 "use the backend and weights that the map was built with, or clear the map"
             )
         features = segmentation.features
-        channels = None if self._is_empty else self.channels
+        rays = self._layers.rays
+        channels = self.channels if self.codec or not self.is_empty else rays.channels if rays is not None else None
         if features.dim() != 3 or 0 in features.shape or channels not in (None, len(features)):
             raise InvalidFrameError(
                 "features",

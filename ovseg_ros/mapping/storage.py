@@ -183,7 +183,7 @@ class _Header:
             )
             if not 0 <= header.revision <= MAX_REVISION or float(fields["voxel_size"]) != header.config.voxel_size:
                 raise ValueError("revision or voxel_size")
-        except (OvsegError, LookupError, TypeError, ValueError, OverflowError) as error:
+        except (OvsegError, AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
             raise OvsegError(f"{source} is damaged (header: {error}): save the map again") from error
         return header
 

@@ -142,7 +142,7 @@ class MapTables:
 
     def voxel_sums(self) -> Iterator[VoxelSums]:
         """All that is in the tables, chunk by chunk, where each voxel brings a feature, weighted with its pixels."""
-        if not self._separate:
+        if not self._separate or not len(self.voxels):
             yield from self.sums()
             return
         for keys, counts, colours, stamps in self.voxels.chunks("keys", "weights", "colours", "last_seen"):

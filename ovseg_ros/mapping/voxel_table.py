@@ -108,5 +108,5 @@ class VoxelTable:
         self._columns.move(movers, gaps)
         self._hash.remove(keys)
         self._hash.assign(moved, gaps)
-        self._columns.count = left
+        self._columns.shrink(left)
         return len(rows)

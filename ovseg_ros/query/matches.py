@@ -144,7 +144,8 @@ def _matches(query: str, candidates: _Candidates, voxel_size: float, min_score: 
 
 def _match(query: str, score: float, keys: torch.Tensor, last_seen: torch.Tensor, voxel_size: float) -> Match:
     """Describe (n,) voxels."""
-    indices = unpack_keys(keys)
+    # In the order of the keys, so that of voxels equally near the middle the same is chosen, whatever the map's rows.
+    indices = unpack_keys(keys.sort().values)
     middle = indices.double().mean(dim=0)
     nearest = indices[(indices - middle).square().sum(dim=1).argmin()]
     extent = indices.amax(dim=0) - indices.amin(dim=0) + 1

@@ -101,7 +101,7 @@ class MapServices:
 
 def summary(queries: Sequence[str], answers: Answers) -> str:
     """One sentence about the answers: what wasn't found or only seen far off, or how many matches there are."""
-    if not answers.voxel_count:
+    if not (answers.voxel_count or answers.rays):
         return "the map is empty: no frame has been integrated yet (see /diagnostics)"
     found, beyond = ({match.query for match in matches} for matches in (answers.matches, answers.rays))
     absent = [query for query in queries if query not in found]

@@ -178,7 +178,7 @@ class MapSession:
             )
 
     def scored_cloud(self, query: str) -> ScoredCloud:
-        """The score of ``query`` in every voxel."""
+        """The score of ``query`` in every voxel that is in memory."""
         with self._lock:
             scores = score_voxels(self._map, self._backend.space, [query])[0]
             return ScoredCloud(
@@ -186,7 +186,7 @@ class MapSession:
             )
 
     def labelled_cloud(self) -> LabelledCloud:
-        """Every voxel with the likeliest concept of the map's vocabulary."""
+        """Every voxel that is in memory with the likeliest concept of the map's vocabulary."""
         with self._lock:
             labels, confidence = label_voxels(self._map, self._backend.space)
             return LabelledCloud(
