@@ -9,7 +9,7 @@ from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 
-from ovseg_ros.ros.launching import MAPPING_ARGUMENTS, remappings
+from ovseg_ros.ros.launching import MAPPING_ARGUMENTS, pose_source, remappings
 
 SHARE = Path(__file__).parents[1]
 PACKAGE = "ovseg_ros"
@@ -45,7 +45,10 @@ def start(context: LaunchContext) -> list[Action]:
         package=PACKAGE,
         executable="mapping_node",
         name="mapping_node",
-        parameters=[*parameter_files(sensor, given["params_file"]), time | backend(given["backend"])],
+        parameters=[
+            *parameter_files(sensor, given["params_file"]),
+            time | backend(given["backend"]) | pose_source(given["pose_topic"], demo=demo),
+        ],
         remappings=topics,
         arguments=logging,
         on_exit=end,

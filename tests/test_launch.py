@@ -11,7 +11,14 @@ import pytest
 import yaml
 
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.ros.launching import BAG_DEFAULTS, MAPPING_ARGUMENTS, SEGMENTATION_ARGUMENTS, SENSORS, remappings
+from ovseg_ros.ros.launching import (
+    BAG_DEFAULTS,
+    MAPPING_ARGUMENTS,
+    SEGMENTATION_ARGUMENTS,
+    SENSORS,
+    pose_source,
+    remappings,
+)
 from ovseg_ros.ros.parameters import MAPPING_PARAMETERS
 
 CONTRACT = {
@@ -65,6 +72,14 @@ def test_a_topic_given_wins_over_the_sensors() -> None:
     }
     with pytest.raises(OvsegError, match="take one of realsense"):
         remappings("sonar", "", "", "", "")
+
+
+def test_poses_on_a_topic_are_used_where_tf_is_installed_too() -> None:
+    assert pose_source("", demo=False) == {}
+    chosen = {spec.name: spec for spec in MAPPING_PARAMETERS}["pose_source"].choices
+    for given in (pose_source("/slam/pose", demo=False), pose_source("", demo=True)):
+        assert given == {"pose_source": "pose"}
+        assert given["pose_source"] in chosen
 
 
 def load(root: Path, name: str) -> Any:

@@ -13,9 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ovseg_ros.query import RayMatch
-from ovseg_ros.ros import conversions
-from ovseg_ros.ros.conversions import FrameBuilder, image_to_depth, image_to_rgb, pose_to_matrix
-from ovseg_ros.types import Intrinsics, InvalidFrameError
+from ovseg_ros.sensor_messages import FrameBuilder, image_to_depth, image_to_rgb, pose_to_matrix
+from ovseg_ros.types import Intrinsics, InvalidFrameError, RgbdFrame
 
 MAP_FRAME = "map"
 
@@ -60,12 +59,10 @@ def camera_info(
 def pose(
     position: tuple[float, float, float] = (1.0, 2.0, 3.0),
     quaternion: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 1.0),
-    frame_id: str = MAP_FRAME,
 ) -> Fake:
     x, y, z = position
     qx, qy, qz, qw = quaternion
     return Fake(
-        header=header(frame_id),
         pose=Fake(position=Fake(x=x, y=y, z=z), orientation=Fake(x=qx, y=qy, z=qz, w=qw)),
     )
 
@@ -140,15 +137,18 @@ def test_images_whose_data_do_not_fit_are_refused(changes: dict[str, object]) ->
         image_to_rgb(image(RGB, "rgb8", **changes))
 
 
-def build(rectified: bool = False, **parts: Fake) -> conversions.RgbdFrame:
+POSE = np.array([[0.0, -1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 2.0], [0.0, 0.0, 1.0, 3.0], [0.0, 0.0, 0.0, 1.0]])
+
+
+def build(rectified: bool = False, **parts: Fake) -> RgbdFrame:
     depth = np.full((5, 7), 2.0, np.float32)
     messages = {
         "colour": image(RGB, "rgb8"),
         "depth": image(depth, "32FC1"),
         "camera_info": camera_info(7, 5),
-        "pose": pose(),
+        "pose": POSE,
     }
-    return FrameBuilder(MAP_FRAME, rectified=rectified).build(**{**messages, **parts})
+    return FrameBuilder(rectified=rectified).build(**{**messages, **parts})
 
 
 def test_a_frame_carries_what_the_messages_said() -> None:
@@ -156,7 +156,7 @@ def test_a_frame_carries_what_the_messages_said() -> None:
     np.testing.assert_array_equal(frame.rgb.numpy(), RGB)
     assert frame.intrinsics == Intrinsics(50.0, 50.0, 3.0, 2.0, 7, 5)
     assert frame.stamp_ns == 3_000_000_007
-    assert frame.pose[:3, 3].tolist() == [1.0, 2.0, 3.0]
+    np.testing.assert_array_equal(frame.pose.numpy(), POSE)
     assert frame.pose.dtype == torch.float64
 
 
@@ -190,12 +190,11 @@ def test_depth_without_a_reading_is_refused() -> None:
         pose(quaternion=(0.0, 0.0, 0.0, float("inf"))),
         pose(quaternion=(0.0, 0.0, 0.0, 0.0)),
         pose(quaternion=(0.0, 0.0, 0.0, 2.0)),
-        pose(frame_id="odom"),
     ],
 )
 def test_poses_that_are_none_are_refused(bad: Fake) -> None:
     with refused("pose"):
-        build(pose=bad)
+        pose_to_matrix(bad.pose)
 
 
 def test_a_nearly_unit_quaternion_is_normalised() -> None:
@@ -237,10 +236,10 @@ def test_undistorted_depth_is_never_averaged_and_a_new_calibration_is_taken_at_o
     width, height = 64, 48
     rgb = np.random.default_rng(2).integers(0, 256, (height, width, 3), dtype=np.uint8)
     steps = np.where(np.arange(width)[None] // 5 % 2, 1.0, 3.0).repeat(height, axis=0).astype(np.float32)
-    builder = FrameBuilder(MAP_FRAME)
+    builder = FrameBuilder()
     frames = [
         builder.build(
-            image(rgb, "rgb8"), image(steps, "32FC1"), camera_info(width, height, d=(k, 0, 0, 0, 0), f=60.0), pose()
+            image(rgb, "rgb8"), image(steps, "32FC1"), camera_info(width, height, d=(k, 0, 0, 0, 0), f=60.0), POSE
         )
         for k in (0.3, 0.3, -0.3)
     ]
@@ -274,12 +273,12 @@ def test_messages_read_back_as_what_was_written() -> None:
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = rotation, (0.1, -0.2, 0.3)
     intrinsics = Intrinsics(50.0, 51.0, 3.1, 2.2, 7, 5)
-    stamped = messages.header_message(MAP_FRAME, 5_000_000_001)
-    frame = FrameBuilder(MAP_FRAME).build(
+    stamped = messages.header_message("camera", 5_000_000_001)
+    frame = FrameBuilder().build(
         messages.rgb_message(RGB, stamped),
         messages.depth_message(depth, stamped, "32FC1"),
         messages.camera_info_message(intrinsics, stamped),
-        messages.pose_message(matrix, stamped),
+        pose_to_matrix(messages.pose_message(matrix, stamped).pose),
     )
     np.testing.assert_array_equal(frame.rgb.numpy(), RGB)
     np.testing.assert_array_equal(frame.depth.numpy(), depth)

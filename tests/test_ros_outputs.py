@@ -14,9 +14,10 @@ pytest.importorskip("rclpy", reason="ROS 2 for Python is not installed")
 
 from visualization_msgs.msg import Marker
 
-from ovseg_ros.ros.inputs import CAMERA_INFO_TOPIC, COLOUR_TOPIC, DEPTH_TOPIC, POSE_TOPIC
+from ovseg_ros.ros.inputs import CAMERA_INFO_TOPIC, COLOUR_TOPIC, DEPTH_TOPIC
 from ovseg_ros.ros.markers import ARROW_LENGTH, RayMarkers
 from ovseg_ros.ros.messages import header_message, occupancy_message
+from ovseg_ros.ros.pose_sources import POSE_TOPIC
 from ovseg_ros.ros.publishers import OUTPUTS
 from ovseg_ros.ros.snapshots import RaySnapshot
 

@@ -55,7 +55,7 @@ def test_defaults_are_within_their_own_limits(spec: Any) -> None:
         ("sync.queue_size", 0, "1 to 1000"),
         ("sync.queue_size", 1.0, "must be of type integer"),
         ("autostart", 1, "must be of type bool"),
-        ("pose_source", "tf3", "must be one of pose, got 'tf3'"),
+        ("pose_source", "tf3", "must be one of auto, tf, odometry, pose, got 'tf3'"),
         ("backend", "x" * 5000, "the limit is 4096"),
     ],
 )

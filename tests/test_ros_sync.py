@@ -23,14 +23,22 @@ class Drops:
         self.sentences.append(sentence)
 
 
-def synchronizer(drops: Drops, slop_ms: int = 50, queue_size: int = 10) -> RgbdSynchronizer:
-    return RgbdSynchronizer(slop_ns=slop_ms * MS, queue_size=queue_size, on_drop=drops)
+def synchronizer(drops: Drops, slop_ms: int = 50, queue_size: int = 10, gap_ms: int | None = 250) -> RgbdSynchronizer:
+    pose_gap_ns = None if gap_ms is None else gap_ms * MS
+    return RgbdSynchronizer(slop_ns=slop_ms * MS, pose_gap_ns=pose_gap_ns, queue_size=queue_size, on_drop=drops)
 
 
-def feed(sync: RgbdSynchronizer, *messages: tuple[Stream, int]) -> list[tuple[int, int, int]]:
-    """Add (stream, stamp in ms) with the stamp as the message; return the stamps of each match in ms."""
+def feed(sync: RgbdSynchronizer, *messages: tuple[Stream, int]) -> list[tuple[int, int, float]]:
+    """Add (stream, stamp in ms) with the stamp as the message; return the stamps of each match in ms.
+
+    That of the pose is interpolated as the pose would be.
+    """
     matched = [match for stream, stamp in messages for match in sync.add(stream, stamp * MS, stamp)]
-    return [(match.colour, match.depth, match.pose) for match in matched]
+    return [
+        (match.colour, match.depth, pose.before + pose.fraction * (pose.after - pose.before))
+        for match in matched
+        for pose in [match.pose]
+    ]
 
 
 C, D, P = Stream.COLOUR, Stream.DEPTH, Stream.POSE
@@ -47,7 +55,7 @@ def test_the_nearest_partner_wins_not_the_first_within_slop() -> None:
     drops = Drops()
     sync = synchronizer(drops)
     # The depth image at 67 is within slop of the colour image at 100, but its own comes a little later.
-    assert feed(sync, (D, 67), (P, 67), (C, 100), (P, 100)) == []
+    assert feed(sync, (D, 67), (P, 100), (C, 100)) == []
     assert feed(sync, (D, 99)) == []
     assert feed(sync, (D, 133)) == [(100, 99, 100)]
     assert not drops.counts
@@ -66,12 +74,54 @@ def test_slop_is_included() -> None:
     assert feed(synchronizer(Drops(), slop_ms=9), (C, 100), (P, 100), (D, 90), (D, 120)) == []
 
 
-def test_a_depth_image_is_used_once_a_pose_may_serve_two() -> None:
+def test_a_depth_image_is_used_once_poses_may_serve_two() -> None:
     drops = Drops()
     sync = synchronizer(drops, slop_ms=50)
-    assert feed(sync, (P, 110), (P, 200), (D, 100), (D, 130), (C, 105), (C, 108)) == [(105, 100, 110), (108, 130, 110)]
+    assert feed(sync, (P, 100), (P, 200), (D, 100), (D, 130), (C, 105), (C, 108)) == [(105, 100, 105), (108, 130, 108)]
     assert feed(sync, (C, 129), (D, 300)) == []
     assert drops.counts == {"unmatched": 1}
+
+
+def test_an_image_waits_for_the_pose_after_it_and_gets_one_of_its_own_time() -> None:
+    drops = Drops()
+    sync = synchronizer(drops)
+    assert feed(sync, (P, 0), (P, 90), (C, 100), (D, 100), (C, 133), (D, 133), (C, 167), (D, 167)) == []
+    assert feed(sync, (P, 99)) == []
+    assert feed(sync, (P, 199)) == [(100, 100, 100.0), (133, 133, 133.0), (167, 167, 167.0)]
+    assert not drops.counts
+
+
+def test_poses_that_come_later_than_images_by_200_ms_lose_no_frame() -> None:
+    drops = Drops()
+    sync = synchronizer(drops, queue_size=10)
+    events = [(33 * i, stream, 33 * i) for i in range(90) for stream in (C, D)]
+    events += [(50 * i + 200, P, 50 * i) for i in range(61)]
+    matches = feed(sync, *((stream, stamp) for _, stream, stamp in sorted(events, key=lambda event: event[0])))
+    assert [colour for colour, _, _ in matches] == [33 * i for i in range(90)]
+    assert all(abs(colour - pose) < 1e-6 for colour, _, pose in matches)
+    assert not drops.counts
+
+
+def test_no_pose_is_made_up_before_the_first_or_across_a_gap() -> None:
+    drops = Drops()
+    sync = synchronizer(drops, gap_ms=100)
+    assert feed(sync, (C, 99), (D, 99), (P, 100)) == []
+    assert drops.counts == {"unmatched": 1}
+    assert "no poses around its stamp at most 0.1 s apart" in drops.sentences[0]
+    assert "raise sync.pose_gap" in drops.sentences[0]
+    assert feed(sync, (C, 150), (D, 150), (P, 200)) == [(150, 150, 150.0)]
+    assert feed(sync, (C, 250), (D, 250), (P, 301)) == []
+    assert drops.counts == {"unmatched": 2}
+
+
+def test_where_poses_are_no_stream_images_match_without() -> None:
+    drops = Drops()
+    sync = synchronizer(drops, gap_ms=None)
+    (match,) = [match for stream in (C, D) for match in sync.add(stream, 100 * MS, 100)]
+    assert (match.colour, match.depth, match.pose) == (100, 100, None)
+    feed(sync, *((C, 133 + 33 * i) for i in range(100)))
+    assert set(drops.counts) == {"unmatched"}
+    assert "pose" not in drops.sentences[0]
 
 
 def test_queues_are_bounded_and_every_colour_image_is_matched_or_counted() -> None:
@@ -94,6 +144,7 @@ def test_random_delays_and_losses_lose_no_frame_without_a_count() -> None:
     events: list[tuple[float, Stream, int]] = []
     colours = 0
     complete = set()
+    poses = []
     for index in range(300):
         stamp = 33 * index
         kept = [rng.random() > 0.1 for _ in range(3)]
@@ -101,12 +152,14 @@ def test_random_delays_and_losses_lose_no_frame_without_a_count() -> None:
             jitter = 0 if stream is C else rng.randint(-5, 5)
             if keep:
                 events.append((stamp + delay, stream, stamp + jitter))
+                poses += [stamp + jitter] if stream is P else []
         colours += kept[0]
-        if all(kept):
+        if kept[0] and kept[1]:
             complete.add(stamp)
+    complete = {stamp for stamp in complete if poses[0] <= stamp <= poses[-1]}
     matches = feed(sync, *((stream, stamp) for _, stream, stamp in sorted(events, key=lambda event: event[0])))
     assert len(matches) + drops.counts["unmatched"] + sync.waiting(C) == colours
-    assert all(abs(c - d) <= 8 and abs(c - p) <= 8 for c, d, p in matches)
+    assert all(abs(c - d) <= 8 and abs(c - p) < 1e-6 for c, d, p in matches)
     assert len(complete - {c for c, _, _ in matches}) <= sync.waiting(C)
     assert set(drops.counts) == {"unmatched"}
 

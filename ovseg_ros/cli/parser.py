@@ -10,7 +10,11 @@ from typing import Any
 from ovseg_ros import __version__
 from ovseg_ros.cli import verbs
 
-DATASETS = ("auto", "replica", "scannet", "posed_rgbd", "rooms")
+LAYOUTS = ("replica", "scannet", "posed_rgbd")
+RECORDINGS = ("auto", *LAYOUTS, "rosbag")
+DATASETS = (*RECORDINGS, "rooms")
+BAG_STORAGES, BAG_DEPTHS = ("sqlite3", "mcap"), ("32FC1", "16UC1")
+BAG_ROLES = ("rgb", "depth", "camera_info", "pose")
 MAP_LAYERS = ("voxels", "occupancy", "frontiers", "rays")
 DEMO_ROOMS, DEMO_SEED = 1, 7
 
@@ -41,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = _verb(group, "demo", verbs.demo, "see a room through real ROS 2 nodes, map it, ask it questions")
     demo.add_argument("sequence", nargs="?", type=Path, help="a recording to play instead of a generated room")
-    demo.add_argument("--dataset", choices=DATASETS[:-1], default="auto", help="layout of the recording")
+    demo.add_argument("--dataset", choices=RECORDINGS, default="auto", help="layout of the recording")
     demo.add_argument("--ask", nargs="+", metavar="TEXT", help="what to ask about a recording")
     demo.add_argument(
         "--rooms", type=_positive, default=DEMO_ROOMS, help="how many generated rooms (default %(default)s)"
@@ -59,12 +63,23 @@ def _parser() -> argparse.ArgumentParser:
     rooms.add_argument("--seed", type=_count, default=0, help="of the room (default %(default)s)")
     rooms.add_argument("--frames", type=_positive, default=80, help="along the camera's path (default %(default)s)")
     rooms.add_argument("--size", type=_size, default=(320, 240), metavar="WxH", help="of the images (default 320x240)")
-    rooms.add_argument("--layout", choices=DATASETS[1:-1], default="replica", help="on disk (default %(default)s)")
+    rooms.add_argument("--layout", choices=LAYOUTS, default="replica", help="on disk (default %(default)s)")
     rooms.add_argument("--no-noise", action="store_true", help="exact depth")
 
     map_ = _verb(group, "map", verbs.map_, "build a map from a recording, without ROS")
-    map_.add_argument("sequence", help="folder of a recording; with --dataset rooms the seed of a room")
+    map_.add_argument("sequence", help="a recording or a bag; with --dataset rooms the seed of a room")
     map_.add_argument("--dataset", choices=DATASETS, default="auto", help="layout (default: look at the folder)")
+    map_.add_argument(
+        "--topic",
+        action="append",
+        default=[],
+        type=_topic,
+        metavar="ROLE=NAME",
+        help=f"of a bag, where it has several; ROLE is one of {', '.join(BAG_ROLES)}",
+    )
+    map_.add_argument(
+        "--slop", type=float, metavar="S", help="of a bag: seconds between colour and depth at most (default 0.05)"
+    )
     map_.add_argument("--every", type=_positive, default=1, metavar="N", help="use every N-th frame")
     map_.add_argument(
         "--max-depth", type=float, default=5.0, metavar="M", help="ignore farther readings (default %(default)s)"
@@ -102,6 +117,15 @@ def _parser() -> argparse.ArgumentParser:
     map_.add_argument("-o", "--out", type=Path, required=True, metavar="MAP", help="file to write, NAME.ovmap")
     _add_model(map_)
     _add_voxel_size(map_)
+
+    record = _verb(group, "record", verbs.record, "write a bag that `ros2 bag play` plays, without ROS")
+    record.add_argument("sequence", help="a recording; with --dataset rooms the seed of a room")
+    record.add_argument("--dataset", choices=DATASETS, default="auto", help="layout (default: look at the folder)")
+    record.add_argument("-o", "--out", type=Path, required=True, metavar="BAG", help="new folder")
+    record.add_argument("--storage", choices=BAG_STORAGES, default="sqlite3", help="of the bag (default %(default)s)")
+    record.add_argument(
+        "--depth", choices=BAG_DEPTHS, default="32FC1", help="in metres, or whole millimetres (default %(default)s)"
+    )
 
     query = _verb(group, "query", verbs.query, "ask a saved map")
     query.add_argument("map", type=Path)
@@ -181,6 +205,13 @@ def _count(text: str) -> int:
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.lower().partition("x")
     return _positive(width), _positive(height)
+
+
+def _topic(text: str) -> tuple[str, str]:
+    role, _, name = text.partition("=")
+    if role not in BAG_ROLES or not name:
+        raise argparse.ArgumentTypeError(f"{text!r} must be ROLE=NAME with one of {', '.join(BAG_ROLES)}")
+    return role, name
 
 
 def _colour(text: str) -> str:

@@ -85,7 +85,7 @@ def map_(options: argparse.Namespace) -> dict[str, Any]:
         memory_limit=options.memory_limit,
     )
     storage.check_target(options.out)
-    sequence = _open(options.sequence, options.dataset)
+    sequence = _open(options.sequence, options.dataset, _bag_options(options))
     device = resolve_device(options.device)
     semantic_map, report = build_map(
         sequence, load_segmenter(options.backend, device), config,
@@ -106,6 +106,30 @@ def map_(options: argparse.Namespace) -> dict[str, Any]:
         "map": str(options.out),
         "text": "\n".join(lines),
     }
+
+
+def record(options: argparse.Namespace) -> dict[str, Any]:
+    """Write a bag."""
+    from collections import Counter
+    from collections.abc import Iterator
+
+    from ovseg_ros.datasets import write_rosbag
+    from ovseg_ros.types import InvalidFrameError, RgbdFrame
+
+    sequence = _open(options.sequence, options.dataset)
+    skipped: Counter[str] = Counter()
+
+    def frames() -> Iterator[RgbdFrame]:
+        for index in _bar("recording")(range(len(sequence))):
+            try:
+                yield sequence[index]
+            except InvalidFrameError as error:
+                skipped[error.cause] += 1
+
+    count = write_rosbag(frames(), options.out, options.storage, options.depth)
+    lines = [f"{count} frames in {options.out} ({options.storage})"]
+    lines += [f"skipped {number} ({cause})" for cause, number in skipped.items()]
+    return {"out": str(options.out), "frames": count, "skipped": dict(skipped), "text": "\n".join(lines)}
 
 
 def query(options: argparse.Namespace) -> dict[str, Any]:
@@ -239,7 +263,17 @@ def backends(_: argparse.Namespace) -> dict[str, Any]:
     return {"backends": [asdict(entry) for entry in entries], "text": text}
 
 
-def _open(sequence: str, dataset: str) -> Any:
+def _bag_options(options: argparse.Namespace) -> Any:
+    """What --topic and --slop say, or None."""
+    from ovseg_ros.datasets import BagOptions
+
+    if not options.topic and options.slop is None:
+        return None
+    slop = {} if options.slop is None else {"slop": options.slop}
+    return BagOptions(topics=dict(options.topic), **slop)
+
+
+def _open(sequence: str, dataset: str, bag: Any = None) -> Any:
     """The recording that ``SEQUENCE --dataset`` names."""
     from ovseg_ros.datasets import open_sequence
     from ovseg_ros.simulation import RoomSequence
@@ -248,7 +282,7 @@ def _open(sequence: str, dataset: str) -> Any:
         if not sequence.isdigit():
             raise OvsegError(f"with --dataset rooms, SEQUENCE is the seed of a room, got {sequence!r}")
         return RoomSequence(int(sequence))
-    return open_sequence(sequence, dataset)
+    return open_sequence(sequence, dataset, bag)
 
 
 def _space(space: str | None) -> str:

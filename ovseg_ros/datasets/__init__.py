@@ -2,6 +2,16 @@
 
 from ovseg_ros.datasets.labelled_mesh import LabelledMesh
 from ovseg_ros.datasets.layouts import LAYOUTS, open_sequence, write_sequence
-from ovseg_ros.datasets.sequence import RgbdSequence
+from ovseg_ros.datasets.rosbag import BagOptions, write_rosbag
+from ovseg_ros.datasets.sequence import Recording, RgbdSequence
 
-__all__ = ["LAYOUTS", "LabelledMesh", "RgbdSequence", "open_sequence", "write_sequence"]
+__all__ = [
+    "LAYOUTS",
+    "BagOptions",
+    "LabelledMesh",
+    "Recording",
+    "RgbdSequence",
+    "open_sequence",
+    "write_rosbag",
+    "write_sequence",
+]

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ovseg_ros.datasets import posed_rgbd, replica, scannet
+from ovseg_ros.datasets import posed_rgbd, replica, rosbag, scannet
 from ovseg_ros.datasets.labelled_mesh import LabelledMesh
-from ovseg_ros.datasets.sequence import RgbdSequence
+from ovseg_ros.datasets.rosbag import BagOptions
+from ovseg_ros.datasets.sequence import Recording, RgbdSequence
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.types import Intrinsics, RgbdFrame
 
@@ -34,6 +35,7 @@ class Layout:
     writer: Callable[[Path, Intrinsics, tuple[str, ...]], SequenceWriter]
 
 
+# A bag is not among them: it holds no ground truth, and is written by `write_rosbag`.
 LAYOUTS: dict[str, Layout] = {
     posed_rgbd.LAYOUT: Layout(
         posed_rgbd.TREE, posed_rgbd.looks_like, posed_rgbd.open_posed_rgbd, posed_rgbd.PosedRgbdWriter
@@ -43,25 +45,33 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 
-def open_sequence(path: str | Path, layout: str = "auto") -> RgbdSequence:
+def open_sequence(path: str | Path, layout: str = "auto", bag: BagOptions | None = None) -> Recording:
     """Open a recording.
 
     Args:
-        path: its folder.
-        layout: a name in `LAYOUTS`, or "auto" to look at what the folder holds.
+        path: its folder; of a bag also a single file.
+        layout: a name in `LAYOUTS`, "rosbag", or "auto" to look at what the folder holds.
+        bag: what a bag doesn't say itself.
 
     Raises:
         OvsegError: the folder is missing, of no known layout, or not whole; says what is missing.
     """
     folder = Path(path).expanduser().absolute()
+    if folder.exists() and (layout == rosbag.LAYOUT or (layout == "auto" and rosbag.looks_like(folder))):
+        return rosbag.open_rosbag(folder, bag)
     if not folder.is_dir():
         raise OvsegError(f"{folder} is not a folder: give the folder of a recording")
+    if bag is not None:
+        raise OvsegError(
+            f"{folder} is not a bag, so it has no topics to choose and no stamps to match: drop these options"
+        )
     if layout != "auto":
         return _layout(layout).open(folder)
     for candidate in LAYOUTS.values():
         if candidate.looks_like(folder):
             return candidate.open(folder)
-    known = "; ".join(f"{name}: {candidate.tree}" for name, candidate in LAYOUTS.items())
+    trees = {name: candidate.tree for name, candidate in LAYOUTS.items()} | {rosbag.LAYOUT: rosbag.TREE}
+    known = "; ".join(f"{name}: {tree}" for name, tree in trees.items())
     raise OvsegError(f"{folder} holds no recording of a known layout ({known})")
 
 

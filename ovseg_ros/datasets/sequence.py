@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -14,6 +15,27 @@ from ovseg_ros.datasets.files import ClassTable, read_camera_matrix, read_colour
 from ovseg_ros.datasets.labelled_mesh import LabelledMesh
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.types import Intrinsics, InvalidFrameError, RgbdFrame
+
+
+class Recording(Protocol):
+    """A posed RGB-D recording, whatever it lies in; frames are decoded when asked for."""
+
+    @property
+    def layout(self) -> str:
+        """How it lies on disk, as `open_sequence` names it."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes of the ground truth; empty if the recording has none."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> RgbdFrame: ...
+
+    def __iter__(self) -> Iterator[RgbdFrame]: ...
+
+    def mesh(self) -> LabelledMesh | None:
+        """The ground-truth mesh, if the recording has one."""
 
 
 @dataclass(frozen=True)

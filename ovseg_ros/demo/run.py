@@ -119,6 +119,7 @@ class _MappingNode:
             "device": options.device,
             "mapping.voxel_size": float(options.voxel_size),
             "mapping.queue_size": 10000,
+            "pose_source": "pose",
             "inputs.reliability": "reliable",
             "sync.queue_size": 50,
         }

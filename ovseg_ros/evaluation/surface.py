@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from tqdm import tqdm
 
-from ovseg_ros.datasets import LAYOUTS, RgbdSequence, open_sequence
+from ovseg_ros.datasets import LAYOUTS, Recording, open_sequence
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import transform_points, unproject
 from ovseg_ros.mapping import SemanticMap, storage
@@ -43,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m ovseg_ros.evaluation.surface", description=__doc__.splitlines()[0])
     parser.add_argument("recording", help="the frames that the map was built from")
     parser.add_argument("map", help="the map, NAME.ovmap")
-    parser.add_argument("--dataset", choices=("auto", *LAYOUTS), default="auto", help="layout of the recording")
+    parser.add_argument(
+        "--dataset", choices=("auto", *LAYOUTS, "rosbag"), default="auto", help="layout of the recording"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
     try:
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _readable(sequence: RgbdSequence) -> Iterable[RgbdFrame]:
+def _readable(sequence: Recording) -> Iterable[RgbdFrame]:
     """The frames that aren't damaged: the others are not in the map either."""
     for index in tqdm(range(len(sequence)), unit="frame", disable=None, file=sys.stderr):
         try:

@@ -5,28 +5,43 @@ from __future__ import annotations
 import time
 import traceback
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from geometry_msgs.msg import PoseStamped
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.ros.conversions import FrameBuilder, stamp_to_ns
 from ovseg_ros.ros.health import Health
 from ovseg_ros.ros.parameters import Parameters
+from ovseg_ros.ros.pose_sources import PoseSettings
 from ovseg_ros.ros.session import MapSession
 from ovseg_ros.ros.synchronizer import Matched, RgbdSynchronizer, Stream, valid_at
 from ovseg_ros.ros.worker import Worker
+from ovseg_ros.sensor_messages import FrameBuilder, stamp_to_ns
 from ovseg_ros.types import InvalidFrameError
 
 COLOUR_TOPIC = "rgb/image"
 DEPTH_TOPIC = "depth/image"
 CAMERA_INFO_TOPIC = "rgb/camera_info"
-POSE_TOPIC = "camera_pose"
+
+
+@dataclass(frozen=True)
+class _Transport:
+    """How images travel: the message, and what is added to the topics' names."""
+
+    kind: type
+    colour_suffix: str
+    depth_suffix: str
+
+
+_TRANSPORTS = {
+    "raw": _Transport(Image, "", ""),
+    "compressed": _Transport(CompressedImage, "/compressed", "/compressedDepth"),
+}
 
 
 @dataclass(frozen=True)
@@ -64,9 +79,12 @@ class RgbdInputs:
         self._session = session
         self._health = health
         self._camera_infos: deque[tuple[int, CameraInfo]] = deque(maxlen=parameters["sync.queue_size"])
-        self._frames = FrameBuilder(parameters["frames.map"], rectified=parameters["inputs.rectified"])
+        transport = _TRANSPORTS[parameters["inputs.transport"]]
+        self._frames = FrameBuilder(rectified=parameters["inputs.rectified"])
+        self._poses = PoseSettings.read(parameters).open(node)
         self._synchronizer = RgbdSynchronizer(
             slop_ns=round(parameters["sync.slop"] * 1e9),
+            pose_gap_ns=round(parameters["sync.pose_gap"] * 1e9) if self._poses.topics else None,
             queue_size=parameters["sync.queue_size"],
             on_drop=health.drop,
         )
@@ -79,15 +97,19 @@ class RgbdInputs:
             reliability=QoSReliabilityPolicy[parameters["inputs.reliability"].upper()],
             durability=QoSDurabilityPolicy.VOLATILE,
         )
+        # Remapping the name of the raw images moves the compressed ones too, as with image_transport.
+        images = [
+            (transport.kind, node.resolve_topic_name(base) + suffix, self._taker(base + suffix, stream))
+            for base, suffix, stream in (
+                (DEPTH_TOPIC, transport.depth_suffix, Stream.DEPTH),
+                (COLOUR_TOPIC, transport.colour_suffix, Stream.COLOUR),
+            )
+        ]
+        poses = [(kind, topic, self._taker(topic, Stream.POSE)) for kind, topic in self._poses.topics]
         # Camera info first: a wait that finds several messages runs their callbacks in this order.
         self._subscriptions = [
             node.create_subscription(kind, topic, callback, quality, callback_group=group)
-            for kind, topic, callback in (
-                (CameraInfo, CAMERA_INFO_TOPIC, self._on_camera_info),
-                (PoseStamped, POSE_TOPIC, self._on_pose),
-                (Image, DEPTH_TOPIC, self._on_depth),
-                (Image, COLOUR_TOPIC, self._on_colour),
-            )
+            for kind, topic, callback in ((CameraInfo, CAMERA_INFO_TOPIC, self._on_camera_info), *poses, *images)
         ]
 
     @property
@@ -97,27 +119,23 @@ class RgbdInputs:
 
     def stop(self) -> None:
         """Let the thread end after its present frame; returns at once."""
+        self._poses.stop()
         self._worker.stop()
 
     def close(self) -> None:
         """Unsubscribe, and wait until the present frame is done."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
-        self._worker.stop()
+        self.stop()
         self._worker.join()
+        self._poses.close()
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._health.receive(CAMERA_INFO_TOPIC)
         self._camera_infos.append((stamp_to_ns(message.header.stamp), message))
 
-    def _on_pose(self, message: PoseStamped) -> None:
-        self._enqueue(POSE_TOPIC, Stream.POSE, message)
-
-    def _on_depth(self, message: Image) -> None:
-        self._enqueue(DEPTH_TOPIC, Stream.DEPTH, message)
-
-    def _on_colour(self, message: Image) -> None:
-        self._enqueue(COLOUR_TOPIC, Stream.COLOUR, message)
+    def _taker(self, topic: str, stream: Stream) -> Callable[[Any], None]:
+        return lambda message: self._enqueue(topic, stream, message)
 
     def _enqueue(self, topic: str, stream: Stream, message: Any) -> None:
         self._health.receive(topic)
@@ -135,14 +153,20 @@ class RgbdInputs:
     def _fuse(self, waiting: _Waiting) -> None:
         matched, camera_info = waiting.matched, waiting.camera_info
         try:
-            start = time.perf_counter()
             if camera_info is None:
                 raise InvalidFrameError(
                     "intrinsics", f"no camera_info has arrived on {CAMERA_INFO_TOPIC} yet: publish or remap it"
                 )
-            frame = self._frames.build(matched.colour, matched.depth, camera_info, matched.pose)
+            pose = self._poses.read(matched)
+            start = time.perf_counter()
+            frame = self._frames.build(matched.colour, matched.depth, camera_info, pose)
             self._health.stage("convert", time.perf_counter() - start)
-            self._session.integrate(frame, self._health.stage, generation=waiting.generation)
+            self._session.integrate(
+                frame,
+                self._health.stage,
+                generation=waiting.generation,
+                camera_frame=str(matched.colour.header.frame_id),
+            )
             self._health.integrate()
         except InvalidFrameError as error:
             self._health.drop(error.cause, str(error))

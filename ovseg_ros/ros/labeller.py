@@ -13,13 +13,13 @@ from rclpy.qos import QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.ros.conversions import image_to_rgb
 from ovseg_ros.ros.health import Health
 from ovseg_ros.ros.inputs import COLOUR_TOPIC
 from ovseg_ros.ros.messages import mono_message, rgb_message
 from ovseg_ros.ros.parameters import Parameters
 from ovseg_ros.ros.worker import Worker
 from ovseg_ros.segmentation import PixelLabeller
+from ovseg_ros.sensor_messages import image_to_rgb
 from ovseg_ros.types import InvalidFrameError, Segmenter
 from ovseg_ros.visualization import overlay
 

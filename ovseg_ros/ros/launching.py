@@ -64,7 +64,9 @@ MAPPING_ARGUMENTS: tuple[LaunchArgument, ...] = (
     *_COMMON,
     LaunchArgument("depth_topic", "", "Registered depth images; empty: the sensor's, or depth/image."),
     LaunchArgument("camera_info_topic", "", "Calibration; empty: the sensor's, or rgb/camera_info."),
-    LaunchArgument("pose_topic", "", "Camera poses; empty: camera_pose."),
+    LaunchArgument(
+        "pose_topic", "", "Camera poses (PoseStamped), with pose_source pose; empty: what the parameters say."
+    ),
     LaunchArgument("rviz", "false", "Open RViz with rviz/mapping.rviz.", _SWITCH),
     LaunchArgument("bag", "", "Recording (rosbag2) to play once the node is active; empty: none."),
     LaunchArgument("demo", "false", "Play a generated room.", _SWITCH),
@@ -91,3 +93,8 @@ def remappings(sensor: str, rgb: str, depth: str, camera_info: str, pose: str) -
         "camera_pose": pose,
     }
     return [(name, topic) for name, topic in wanted.items() if topic and topic != name]
+
+
+def pose_source(pose_topic: str, *, demo: bool) -> dict[str, str]:
+    """The parameter, where the arguments say it: a topic was named, or the player publishes on camera_pose."""
+    return {"pose_source": "pose"} if pose_topic or demo else {}

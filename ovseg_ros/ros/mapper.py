@@ -10,13 +10,14 @@ from ovseg_ros.mapping import MappingConfig
 from ovseg_ros.ros.inputs import RgbdInputs
 from ovseg_ros.ros.lifecycle import ModelNode
 from ovseg_ros.ros.parameters import MAPPING_PARAMETERS, numbers
+from ovseg_ros.ros.pose_sources import PoseSettings
 from ovseg_ros.ros.publishers import MapPublishers
 from ovseg_ros.ros.services import MapServices
 from ovseg_ros.ros.session import MapSession
 from ovseg_ros.segmentation import load_segmenter, resolve_device
 
-THREADS = 5
-"""One for each callback group: lifecycle and parameters, autostart, inputs, services, outputs."""
+THREADS = 6
+"""One for each callback group: lifecycle and parameters, autostart, inputs, transforms, services, outputs."""
 
 MEGABYTE = 1e6
 
@@ -52,9 +53,11 @@ class MappingNode(ModelNode):
             feature_components=parameters["mapping.feature_components"],
             max_weight=parameters["mapping.max_weight"],
             layers=parameters["mapping.layers"],
-            region=numbers(parameters["mapping.region"], "mapping.region"),
+            region=numbers(parameters["mapping.region"], "mapping.region", example="-5 -5 -1 5 5 3"),
             memory_limit=parameters["mapping.memory_limit"],
         )
+        pose_source = PoseSettings.read(parameters).source
+        self.get_logger().info(f"poses of the camera come from pose_source {pose_source}")
         device = resolve_device(parameters["device"])
         self.get_logger().info(f"loading {parameters['backend']} on {device}")
         backend = load_segmenter(parameters["backend"], device)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Point, PoseStamped, Vector3
-from nav_msgs.msg import OccupancyGrid
+from geometry_msgs.msg import Point, PoseStamped, TransformStamped, Vector3
+from nav_msgs.msg import OccupancyGrid, Odometry
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
@@ -90,10 +90,27 @@ def camera_info_message(intrinsics: Intrinsics, header: Header) -> CameraInfo:
 def pose_message(pose: np.ndarray, header: Header) -> PoseStamped:
     """(4, 4) float64 rigid transform -> PoseStamped."""
     message = PoseStamped(header=header)
-    position, orientation = message.pose.position, message.pose.orientation
-    position.x, position.y, position.z = (float(v) for v in pose[:3, 3])
-    orientation.x, orientation.y, orientation.z, orientation.w = (float(v) for v in quaternion(pose[:3, :3]))
+    _fill(message.pose.position, message.pose.orientation, pose)
     return message
+
+
+def odometry_message(pose: np.ndarray, header: Header, child_frame_id: str) -> Odometry:
+    """(4, 4) float64 rigid transform -> Odometry without velocities or covariances."""
+    message = Odometry(header=header, child_frame_id=child_frame_id)
+    _fill(message.pose.pose.position, message.pose.pose.orientation, pose)
+    return message
+
+
+def transform_message(pose: np.ndarray, header: Header, child_frame_id: str) -> TransformStamped:
+    """(4, 4) float64 rigid transform from ``child_frame_id`` to the header's frame -> TransformStamped."""
+    message = TransformStamped(header=header, child_frame_id=child_frame_id)
+    _fill(message.transform.translation, message.transform.rotation, pose)
+    return message
+
+
+def _fill(vector: Any, orientation: Any, pose: np.ndarray) -> None:
+    vector.x, vector.y, vector.z = (float(v) for v in pose[:3, 3])
+    orientation.x, orientation.y, orientation.z, orientation.w = (float(v) for v in quaternion(pose[:3, :3]))
 
 
 def quaternion(rotation: np.ndarray) -> np.ndarray:

@@ -85,7 +85,22 @@ MAPPING_PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec("autostart", True, "Configure and activate on its own, without a lifecycle manager."),
     ParameterSpec("frames.map", "map", "Frame in which the map is kept and published, z up."),
     ParameterSpec(
-        "pose_source", "pose", "Where camera poses come from; pose: the topic camera_pose.", choices=("pose",)
+        "pose_source",
+        "auto",
+        "Where camera poses come from: TF, or the topic odom or camera_pose; auto: tf where tf2_ros is, else pose.",
+        choices=("auto", "tf", "odometry", "pose"),
+    ),
+    ParameterSpec(
+        "odometry.camera_offset",
+        "",
+        "Pose of the camera's optical frame in the odometry's child_frame_id, as 'x y z qx qy qz qw'; "
+        "empty: they are the same frame.",
+    ),
+    ParameterSpec(
+        "inputs.transport",
+        "raw",
+        "How images come; compressed: rgb/image/compressed and depth/image/compressedDepth (png).",
+        choices=("raw", "compressed"),
     ),
     ParameterSpec(
         "inputs.reliability",
@@ -96,8 +111,16 @@ MAPPING_PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "inputs.rectified", False, "The images are rectified already: use camera_info's P and ignore its distortion."
     ),
+    ParameterSpec("sync.slop", 0.05, "How far the stamp of depth may be from the colour image's, seconds.", 0.0, 10.0),
     ParameterSpec(
-        "sync.slop", 0.05, "How far stamps of depth and pose may be from the colour image's, seconds.", 0.0, 10.0
+        "sync.pose_gap",
+        0.25,
+        "How far apart two poses on a topic may be to interpolate the camera's between them, seconds.",
+        0.0,
+        10.0,
+    ),
+    ParameterSpec(
+        "sync.tf_timeout", 0.5, "Longest wait for the transform at the stamp of an image, seconds.", 0.0, 10.0
     ),
     ParameterSpec("sync.queue_size", 10, "Images that may wait for a partner, and messages kept by DDS.", 1, 1000),
     ParameterSpec("mapping.voxel_size", MappingConfig.voxel_size, "Edge of a voxel, metres.", 0.005, 1.0),
@@ -201,6 +224,12 @@ PLAYER_PARAMETERS: tuple[ParameterSpec, ...] = (
         "wait_for_subscribers", 10.0, "Longest wait for listeners on all topics before playing, s.", 0.0, 3600.0
     ),
     ParameterSpec("depth_encoding", "32FC1", "Depth in metres or in millimetres.", choices=("32FC1", "16UC1")),
+    ParameterSpec(
+        "pose_output",
+        "pose",
+        "How poses are published: on camera_pose, on odom, or on /tf (needs tf2_ros).",
+        choices=("pose", "odometry", "tf"),
+    ),
     ParameterSpec("map_frame", "map", "Frame of the camera poses."),
     ParameterSpec("camera_frame", "camera_optical_frame", "Frame of the images."),
     ParameterSpec(
@@ -272,13 +301,13 @@ class Parameters:
         return SetParametersResult(successful=True)
 
 
-def numbers(text: str, name: str) -> tuple[float, ...]:
+def numbers(text: str, name: str, *, example: str) -> tuple[float, ...]:
     """The numbers in a text parameter, apart by spaces or commas; OvsegError if anything else is in it."""
     try:
         return tuple(float(word) for word in text.replace(",", " ").split())
     except ValueError as error:
         raise OvsegError(
-            f"{name} must be numbers apart by spaces, got {text!r}: write for example '-5 -5 -1 5 5 3'"
+            f"{name} must be numbers apart by spaces, got {text!r}: write for example '{example}'"
         ) from error
 
 

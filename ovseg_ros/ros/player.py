@@ -8,7 +8,6 @@ import time
 from typing import Protocol
 
 import numpy as np
-from geometry_msgs.msg import PoseStamped
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
@@ -17,16 +16,16 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from ovseg_ros.datasets import open_sequence
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.ros.inputs import CAMERA_INFO_TOPIC, COLOUR_TOPIC, DEPTH_TOPIC, POSE_TOPIC
+from ovseg_ros.ros.inputs import CAMERA_INFO_TOPIC, COLOUR_TOPIC, DEPTH_TOPIC
 from ovseg_ros.ros.messages import (
     camera_info_message,
     depth_message,
     header_message,
-    pose_message,
     rgb_message,
     time_message,
 )
 from ovseg_ros.ros.parameters import PLAYER_PARAMETERS, Parameters
+from ovseg_ros.ros.pose_outputs import open_pose_output
 from ovseg_ros.simulation import RoomSequence
 from ovseg_ros.types import InvalidFrameError, RgbdFrame
 
@@ -66,8 +65,8 @@ class PlayerNode(Node):
         self._colour_out = self.create_publisher(Image, COLOUR_TOPIC, QUALITY)
         self._depth_out = self.create_publisher(Image, DEPTH_TOPIC, QUALITY)
         self._camera_info_out = self.create_publisher(CameraInfo, CAMERA_INFO_TOPIC, QUALITY)
-        self._pose_out = self.create_publisher(PoseStamped, POSE_TOPIC, QUALITY)
-        self._sensors = (self._camera_info_out, self._pose_out, self._depth_out, self._colour_out)
+        self._publish_pose, pose_publishers = open_pose_output(self, self._settings, QUALITY)
+        self._sensors = (self._camera_info_out, *pose_publishers, self._depth_out, self._colour_out)
         self._clock_out = self.create_publisher(Clock, "/clock", QUALITY) if self._settings["publish_clock"] else None
         self._sequence = self._open()
         self._thread = threading.Thread(target=self._run, name="player")
@@ -138,9 +137,7 @@ class PlayerNode(Node):
         if self._clock_out is not None:
             self._clock_out.publish(Clock(clock=time_message(stamp_ns)))
         self._camera_info_out.publish(camera_info_message(frame.intrinsics, header))
-        self._pose_out.publish(
-            pose_message(np.asarray(frame.pose), header_message(self._settings["map_frame"], stamp_ns))
-        )
+        self._publish_pose(np.asarray(frame.pose), stamp_ns)
         self._depth_out.publish(depth_message(np.asarray(frame.depth), header, self._settings["depth_encoding"]))
         self._colour_out.publish(rgb_message(np.asarray(frame.rgb), header))
 

@@ -20,7 +20,12 @@ from ovseg_ros.types import RgbdFrame
 EVENTUALLY = 60.0
 """Seconds until a wait counts as failed; generous, because tests share their machine."""
 
-MAPPING = {"inputs.reliability": "reliable", "mapping.queue_size": 1000, "sync.queue_size": 100}
+MAPPING = {
+    "pose_source": "pose",
+    "inputs.reliability": "reliable",
+    "mapping.queue_size": 1000,
+    "sync.queue_size": 100,
+}
 """Parameters under which no frame may be lost."""
 
 WORDS = ["wall", "floor"]
@@ -35,9 +40,9 @@ def room() -> RoomSequence:
 
 
 class Camera:
-    """Publishes frames on the topics of mapping_node from the test's own process."""
+    """Publishes frames on the topics of mapping_node from the test's own process; ``poses``: on camera_pose, too."""
 
-    def __init__(self, client: MapClient) -> None:
+    def __init__(self, client: MapClient, *, poses: bool = True) -> None:
         self._client = client
         self._seconds = 100
         quality = QoSProfile(depth=100, reliability=QoSReliabilityPolicy.RELIABLE)
@@ -48,6 +53,8 @@ class Camera:
             "depth": node.create_publisher(Image, "depth/image", quality),
             "colour": node.create_publisher(Image, "rgb/image", quality),
         }
+        if not poses:
+            node.destroy_publisher(self._publishers.pop("pose"))
 
     def wait_for_listeners(self) -> None:
         """Until every topic has a subscriber."""

@@ -50,6 +50,7 @@ def test_every_layer_is_published(tmp_path: Path) -> None:
         assert len({marker.id for marker in arrows}) == len(arrows)
         overlay = received["overlay"]
         assert (overlay.encoding, overlay.header.stamp.sec) == ("rgb8", 104)
+        assert overlay.header.frame_id == "camera_optical_frame"
         assert len(overlay.data) == overlay.step * overlay.height
 
         assert client.clear().success

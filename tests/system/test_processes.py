@@ -23,8 +23,8 @@ from sensor_msgs.msg import CameraInfo, Image
 from ovseg_ros.datasets import open_sequence, write_sequence
 from ovseg_ros.mapping import storage
 from ovseg_ros.ros.client import MapClient
-from ovseg_ros.ros.conversions import FrameBuilder
 from ovseg_ros.ros.processes import NodeProcess
+from ovseg_ros.sensor_messages import FrameBuilder, pose_to_matrix
 
 pytestmark = pytest.mark.system
 
@@ -165,7 +165,7 @@ def test_a_failed_configure_says_why_and_the_node_stays(tmp_path: Path, client: 
 def test_signals_end_busy_nodes_in_time_with_status_0(tmp_path: Path, client: MapClient) -> None:
     play = {"room_size": "160x120", "loop": True, "rate": 100.0, "room_frames": 4}
     with (
-        NodeProcess("mapping_node", tmp_path / "mapping.log") as mapping,
+        NodeProcess("mapping_node", tmp_path / "mapping.log", parameters={"pose_source": "pose"}) as mapping,
         NodeProcess("rgbd_player_node", tmp_path / "player.log", parameters=play) as player,
     ):
         wait_for_count(client, "frames_integrated", 1)
@@ -196,10 +196,10 @@ def test_the_player_publishes_a_recording_as_it_is(tmp_path: Path, client: MapCl
     with NodeProcess("rgbd_player_node", tmp_path / "player.log", parameters=play) as player:
         client.wait_for(lambda: all(len(got) == 3 for got in received.values()), "three frames", EVENTUALLY)
         assert player.wait(EVENTUALLY) == 0, player.printed()
-    builder = FrameBuilder("map")
+    builder = FrameBuilder()
     messages = zip(*(received[name] for name in ("colour", "depth", "camera_info", "pose")), strict=True)
-    for parts, truth in zip(messages, open_sequence(recording), strict=True):
-        frame = builder.build(*parts)
+    for (colour, depth, camera_info, pose), truth in zip(messages, open_sequence(recording), strict=True):
+        frame = builder.build(colour, depth, camera_info, pose_to_matrix(pose.pose))
         np.testing.assert_array_equal(frame.rgb, truth.rgb)
         np.testing.assert_allclose(frame.depth, truth.depth, atol=1e-6)
         np.testing.assert_allclose(frame.pose, truth.pose, atol=1e-9)
