@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from mapping_scenes import SPACE, TensorWork, camera
+from mapping_scenes import SPACE, TensorWork, camera, random_frame, random_segmentation
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -160,3 +161,22 @@ def test_work_per_frame_does_not_grow_with_the_layers():
             semantic_map.integrate(room_with_opening(101), features())
         work.append(counted.elements)
     assert work[1] <= 1.1 * work[0]
+
+
+def test_evidence_fades_where_the_settings_say_so(tmp_path):
+    """Cells that are seen again after a long time begin anew; the setting travels with the file."""
+    config = MappingConfig(voxel_size=0.1, max_depth=3.0, layers="occupancy", decay_seconds=1.0)
+    free = []
+    for settings in (config, replace(config, decay_seconds=0.0)):
+        semantic_map = SemanticMap(settings)
+        rng = np.random.default_rng(0)
+        frame, segmentation = random_frame(rng), random_segmentation(rng)
+        for seconds in (0, 1, 1000):
+            semantic_map.integrate(replace(frame, stamp_ns=seconds * 10**9), segmentation)
+        grid = semantic_map.layers.occupancy
+        free.append(grid.log_odds(grid.free_keys).float().mean().item())
+        save(semantic_map, tmp_path / "decay.ovmap")
+        assert load(tmp_path / "decay.ovmap").config == settings
+    assert free[1] == pytest.approx(-3.0, abs=0.1) and free[0] == pytest.approx(-1.0, abs=0.1)
+    with pytest.raises(OvsegError, match="decay_seconds"):
+        replace(config, decay_seconds=-1.0)

@@ -9,6 +9,7 @@ import torch
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import KEY_LIMIT
+from ovseg_ros.mapping.layer_config import OccupancyConfig
 
 FEATURE_DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "float16": torch.float16}
 LAYERS = ("voxels", "occupancy", "frontiers", "rays")
@@ -41,6 +42,7 @@ class MappingConfig:
         layers: "voxels" alone; "occupancy": free space too, and what turns out to be gone is forgotten; "frontiers":
             and where free space ends; "rays": and in which directions from there something was seen out of range.
         max_weight: pixels that a voxel's means count for at most: smaller lets old views fade; 0 is no limit.
+        decay_seconds: time in which the evidence of the occupancy layer fades by one of 20 steps; 0 keeps it for ever.
         region: lowest x, y, z and highest x, y, z of the box to map, metres in the map frame: voxels whose centres
             lie within. Empty: everything.
         memory_limit: megabytes that the map's columns take; what wasn't seen for longest goes to disk beyond that, is
@@ -58,6 +60,7 @@ class MappingConfig:
     feature_components: int = 0
     max_weight: float = 0.0
     layers: str = "voxels"
+    decay_seconds: float = 0.0
     region: tuple[float, ...] = ()
     memory_limit: float = 0.0
 
@@ -99,6 +102,7 @@ class MappingConfig:
                 f"max_weight must be at least 1 pixel, or 0 for no limit, got {self.max_weight}: "
                 "1000 lets a view fade after some tens of frames"
             )
+        OccupancyConfig(decay_seconds=self.decay_seconds)
         low, high = self.region[:3], self.region[3:]
         if self.region and not (
             len(self.region) == 6

@@ -44,7 +44,9 @@ class SpatialLayers:
         self.frontiers: Frontiers | None = None
         self.rays: SemanticRays | None = None
         if count >= 1:
-            self.occupancy = OccupancyGrid(OccupancyConfig(), config.voxel_size, device)
+            self.occupancy = OccupancyGrid(
+                OccupancyConfig(decay_seconds=config.decay_seconds), config.voxel_size, device
+            )
         if count >= 2:
             self.frontiers = Frontiers(self._frontier_config, config.voxel_size, device, config.region_voxels)
         if count >= 3:

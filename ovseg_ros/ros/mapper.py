@@ -53,6 +53,7 @@ class MappingNode(ModelNode):
             feature_components=parameters["mapping.feature_components"],
             max_weight=parameters["mapping.max_weight"],
             layers=parameters["mapping.layers"],
+            decay_seconds=parameters["mapping.decay_seconds"],
             region=numbers(parameters["mapping.region"], "mapping.region", example="-5 -5 -1 5 5 3"),
             memory_limit=parameters["mapping.memory_limit"],
         )

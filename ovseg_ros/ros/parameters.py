@@ -160,6 +160,13 @@ MAPPING_PARAMETERS: tuple[ParameterSpec, ...] = (
         choices=LAYERS,
     ),
     ParameterSpec(
+        "mapping.decay_seconds",
+        MappingConfig.decay_seconds,
+        "Seconds in which evidence of free and occupied space fades by one of 20 steps; 0: never.",
+        0.0,
+        1e6,
+    ),
+    ParameterSpec(
         "mapping.region",
         "",
         "Box to map: lowest x y z and highest x y z, metres in frames.map, as '-5 -5 -1 5 5 3'; empty: everything.",
