@@ -129,11 +129,19 @@ def validate_pose(pose: torch.Tensor) -> None:
 
 @dataclass(frozen=True)
 class InstanceMask:
-    """One object in one image: ``mask`` (h, w) bool on the segmentation's grid, ``score`` 0..1, ``label``."""
+    """One object in one image.
+
+    Attributes:
+        mask: (h, w) bool on the segmentation's grid.
+        score: 0..1.
+        label: its name.
+        track: the same number as long as a model follows the same thing through its images; None if it doesn't.
+    """
 
     mask: torch.Tensor
     score: float
     label: str
+    track: int | None = None
 
 
 @dataclass(frozen=True)
@@ -145,11 +153,14 @@ class Segmentation:
             is the space's affair: language features, or one score per concept.
         space: id of the feature space, as in LanguageSpace.id.
         instances: masks, where the model has them.
+        concepts: names of the C channels, where each is the score of one concept that the model was asked for.
+            Another image may have been asked for others; empty for language features.
     """
 
     features: torch.Tensor
     space: str
     instances: tuple[InstanceMask, ...] = field(default=())
+    concepts: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -179,6 +190,17 @@ class LanguageSpace(Protocol):
         """(V, C) fused voxel features -> (V, D) float32 in the space of the texts, unit norm or zero."""
 
 
+@runtime_checkable
+class ConceptSpace(LanguageSpace, Protocol):
+    """The space of scores of concepts: what the channels mean is a list that each map has of its own."""
+
+    def of(self, concepts: Sequence[str], vocabulary: Vocabulary) -> LanguageSpace:
+        """The space for features whose channels are the scores of ``concepts``, NaN where one wasn't asked for.
+
+        Words of ``vocabulary`` stand for the concept of their group that is a channel.
+        """
+
+
 class Segmenter(Protocol):
     """A backend: images in, features out, and the words that go with them."""
 
@@ -192,6 +214,20 @@ class Segmenter(Protocol):
 
     def __call__(self, rgb: torch.Tensor) -> Segmentation:
         """(H, W, 3) uint8 on any device -> Segmentation on the segmenter's device."""
+
+
+@runtime_checkable
+class PromptedSegmenter(Segmenter, Protocol):
+    """A segmenter that finds only what it is told to look for; that changes without loading it again."""
+
+    def look_for(self, vocabulary: Vocabulary) -> None:
+        """Look for these concepts from the next image on.
+
+        Safe while another thread segments: that image is finished with what it began with.
+
+        Raises:
+            OvsegError: naming the words it can't be asked for; what is looked for then stays as it was.
+        """
 
 
 @runtime_checkable

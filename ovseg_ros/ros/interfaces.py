@@ -20,9 +20,9 @@ except ImportError as error:
     ) from error
 
 try:
-    from ovseg_interfaces.msg import Match, RayMatch
-    from ovseg_interfaces.srv import MapFile, QueryMap
+    from ovseg_interfaces.msg import Match, RayMatch, SemanticObject
+    from ovseg_interfaces.srv import GetObjects, Locate, MapFile, QueryMap, SetVocabulary
 except ImportError as error:
     raise ImportError(f"the package ovseg_interfaces isn't built here: {_BUILD_HINT}") from error
 
-__all__ = ["MapFile", "Match", "QueryMap", "RayMatch"]
+__all__ = ["GetObjects", "Locate", "MapFile", "Match", "QueryMap", "RayMatch", "SemanticObject", "SetVocabulary"]
