@@ -62,3 +62,22 @@ class Vocabulary:
 def normalise(text: str) -> str:
     """Lower case, single spaces."""
     return " ".join(text.lower().split())
+
+
+def singular(noun: str) -> str:
+    """The noun with its last word in the singular, by the rules that hold for most names of things.
+
+    Example:
+        >>> singular("washing machines"), singular("boxes"), singular("glass"), singular("bookshelves")
+        ('washing machine', 'box', 'glass', 'bookshelf')
+    """
+    *before, word = noun.split()
+    if word.endswith("lves"):
+        word = word[:-3] + "f"
+    elif word.endswith("ies") and len(word) > 4:
+        word = word[:-3] + "y"
+    elif word.endswith(("sses", "shes", "ches", "xes", "zes")):
+        word = word[:-2]
+    elif word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3:
+        word = word[:-1]
+    return " ".join((*before, word))

@@ -1,0 +1,25 @@
+"""A sentence about the things in a map, and which of them it means."""
+
+from __future__ import annotations
+
+from ovseg_ros.referring.expressions import Description, Rank, Ranking, Relation, Request, Wanted
+from ovseg_ros.referring.parser import parse_request
+from ovseg_ros.referring.resolver import Answer, Candidate, Status, resolve
+from ovseg_ros.referring.scene import Boxes, Scene, Viewpoint
+
+__all__ = [
+    "Answer",
+    "Boxes",
+    "Candidate",
+    "Description",
+    "Rank",
+    "Ranking",
+    "Relation",
+    "Request",
+    "Scene",
+    "Status",
+    "Viewpoint",
+    "Wanted",
+    "parse_request",
+    "resolve",
+]
