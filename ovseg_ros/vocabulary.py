@@ -71,7 +71,7 @@ def singular(noun: str) -> str:
         >>> singular("washing machines"), singular("boxes"), singular("glass"), singular("bookshelves")
         ('washing machine', 'box', 'glass', 'bookshelf')
     """
-    *before, word = noun.split()
+    *before, word = noun.split() or [""]
     if word.endswith("lves"):
         word = word[:-3] + "f"
     elif word.endswith("ies") and len(word) > 4:

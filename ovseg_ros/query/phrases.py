@@ -65,5 +65,5 @@ def _parse(query: str, vocabulary: Vocabulary) -> Phrase:
 
 def _group_of(name: str, vocabulary: Vocabulary) -> tuple[str, ...] | None:
     """The vocabulary's names for what ``name`` means, if it is one of them or the plural of one."""
-    wanted = (name, singular(name)) if name else ()
+    wanted = (name, singular(name))
     return next((group for word in wanted for group in vocabulary.synonyms if word in group), None)
