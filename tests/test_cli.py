@@ -56,9 +56,27 @@ def test_rooms_writes_every_layout(layout: str, tmp_path: Path, capsys: pytest.C
 def test_map_prints_the_contracted_numbers(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "every.ovmap"
     printed = numbers(capsys, "map", str(recording), "-o", str(out), "--every", "2", "--voxel-size", "0.1")
-    assert set(printed) == {"frames", "voxels", "seconds", "skipped", "map"}
+    assert set(printed) == {"frames", "voxels", "seconds", "skipped", "passed_over", "map"}
     assert printed["frames"] == 3
     assert storage.load(out).voxel_count == printed["voxels"] > 100
+
+
+def test_keyframes_are_chosen_and_the_rest_counted(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "keyframes.ovmap"
+    # Six frames, one in 33 ms: the first, the fourth.
+    arguments = ["map", str(recording), "-o", str(out), "--voxel-size", "0.1", "--keyframe-period", "0.09"]
+    printed = numbers(capsys, *arguments)
+    assert (printed["frames"], printed["passed_over"], printed["skipped"]) == (2, 4, {})
+    assert storage.load(out).revision == 2
+    assert main(arguments) == 0
+    assert "passed over 4" in capsys.readouterr().out
+    for criterion in ("distance", "angle"):
+        far = numbers(capsys, "map", str(recording), "-o", str(out), f"--keyframe-{criterion}", "170")
+        assert (far["frames"], far["passed_over"]) == (1, 5)
+    assert main(["map", str(recording), "-o", str(out), "--keyframe-angle", "-1"]) == 1
+    assert "angle must be 0 to less than 180 degrees, got -1.0" in capsys.readouterr().err
 
 
 def test_a_room_can_be_mapped_from_its_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

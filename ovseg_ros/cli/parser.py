@@ -82,6 +82,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     map_.add_argument("--every", type=_positive, default=1, metavar="N", help="use every N-th frame")
     map_.add_argument(
+        "--keyframe-distance",
+        type=float,
+        default=0.0,
+        metavar="M",
+        help="of these, use those where the camera moved farther since the last one used",
+    )
+    map_.add_argument(
+        "--keyframe-angle", type=float, default=0.0, metavar="DEGREES", help="or turned further (default: off)"
+    )
+    map_.add_argument(
+        "--keyframe-period", type=float, default=0.0, metavar="S", help="or so many seconds passed (default: off)"
+    )
+    map_.add_argument(
         "--max-depth", type=float, default=5.0, metavar="M", help="ignore farther readings (default %(default)s)"
     )
     map_.add_argument(

@@ -70,6 +70,7 @@ def rooms(options: argparse.Namespace) -> dict[str, Any]:
 
 def map_(options: argparse.Namespace) -> dict[str, Any]:
     """Build a map without ROS."""
+    from ovseg_ros.keyframes import KeyframeConfig
     from ovseg_ros.mapping import MappingConfig, storage
     from ovseg_ros.pipeline import build_map
     from ovseg_ros.segmentation import load_segmenter, resolve_device
@@ -84,12 +85,13 @@ def map_(options: argparse.Namespace) -> dict[str, Any]:
         region=tuple(options.region),
         memory_limit=options.memory_limit,
     )
+    keyframes = KeyframeConfig(options.keyframe_distance, options.keyframe_angle, options.keyframe_period)
     storage.check_target(options.out)
     sequence = _open(options.sequence, options.dataset, _bag_options(options))
     device = resolve_device(options.device)
     semantic_map, report = build_map(
         sequence, load_segmenter(options.backend, device), config,
-        every=options.every, device=device, progress=_bar("mapping"),
+        every=options.every, keyframes=keyframes, device=device, progress=_bar("mapping"),
     )  # fmt: skip
     if not report.frames:
         causes = "; ".join(report.reasons.values())
@@ -97,12 +99,15 @@ def map_(options: argparse.Namespace) -> dict[str, Any]:
     storage.save(semantic_map, options.out)
     voxels = semantic_map.voxel_count + semantic_map.evicted_voxel_count
     lines = [f"{report.frames} frames, {voxels} voxels in {report.seconds:.1f} s: {options.out}"]
+    if report.passed_over:
+        lines.append(f"passed over {report.passed_over} that were no keyframes")
     lines += [f"skipped {count} ({cause}): {report.reasons[cause]}" for cause, count in report.skipped.items()]
     return {
         "frames": report.frames,
         "voxels": voxels,
         "seconds": report.seconds,
         "skipped": report.skipped,
+        "passed_over": report.passed_over,
         "map": str(options.out),
         "text": "\n".join(lines),
     }

@@ -10,6 +10,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ovseg_ros.datasets.files import ClassTable, read_camera_matrix, read_colour, read_depth, read_image, stamp_of
 from ovseg_ros.datasets.labelled_mesh import LabelledMesh
@@ -33,6 +34,9 @@ class Recording(Protocol):
     def __getitem__(self, index: int) -> RgbdFrame: ...
 
     def __iter__(self) -> Iterator[RgbdFrame]: ...
+
+    def pose_at(self, index: int) -> tuple[NDArray[np.float64], int]:
+        """(4, 4) camera -> world and stamp in nanoseconds of frame ``index``; its images aren't decoded."""
 
     def mesh(self) -> LabelledMesh | None:
         """The ground-truth mesh, if the recording has one."""
@@ -112,6 +116,10 @@ class RgbdSequence:
 
     def __iter__(self) -> Iterator[RgbdFrame]:
         return (self[index] for index in range(len(self)))
+
+    def pose_at(self, index: int) -> tuple[NDArray[np.float64], int]:
+        """(4, 4) camera -> world, NaN where it was unreadable, and stamp in nanoseconds of frame ``index``."""
+        return self.poses[index].numpy(), stamp_of(self.files[index].number)
 
     def mesh(self) -> LabelledMesh | None:
         """The ground-truth mesh, if the recording has one.

@@ -31,7 +31,8 @@ class Report:
         received: topic -> messages.
         integrated: frames that reached the map.
         rate_hz: frames per second that reached the map, mean over the last RATE_SECONDS.
-        dropped: cause -> frames that didn't.
+        passed_over: frames that were no keyframes; nothing is wrong with them.
+        dropped: cause -> frames that were lost.
         stages: name -> smoothed mean milliseconds.
         percentiles: name -> milliseconds that PERCENTILES of the last LATENCY_FRAMES frames stayed within.
         latest_problem: the sentence of the newest loss, empty when there was none.
@@ -41,6 +42,7 @@ class Report:
     received: dict[str, int]
     integrated: int
     rate_hz: float
+    passed_over: int
     dropped: dict[str, int]
     stages: dict[str, float]
     percentiles: dict[str, tuple[float, ...]]
@@ -63,6 +65,7 @@ class Health:
     _received: Counter[str] = field(default_factory=Counter)
     _integrated: int = 0
     _recent: deque[float] = field(default_factory=deque)
+    _passed_over: int = 0
     _dropped: Counter[str] = field(default_factory=Counter)
     _stages: dict[str, float] = field(default_factory=dict)
     _latencies: dict[str, deque[float]] = field(default_factory=dict)
@@ -80,6 +83,11 @@ class Health:
             self._integrated += 1
             self._recent.append(self.clock())
             self._forget_old()
+
+    def pass_over(self) -> None:
+        """Count a frame that is no keyframe."""
+        with self._lock:
+            self._passed_over += 1
 
     def drop(self, cause: str, sentence: str) -> None:
         """Count a loss, and say why if it is the first of its cause."""
@@ -107,6 +115,7 @@ class Health:
                 received=dict(self._received),
                 integrated=self._integrated,
                 rate_hz=len(self._recent) / RATE_SECONDS,
+                passed_over=self._passed_over,
                 dropped=dict(self._dropped),
                 stages={name: seconds * 1000.0 for name, seconds in self._stages.items()},
                 percentiles={
@@ -138,6 +147,7 @@ def diagnostics_message(node_name: str, activity: str, stamp: Any, report: Repor
     values: dict[str, object] = dict(facts)
     values["frames_integrated"] = report.integrated
     values["rate_hz"] = f"{report.rate_hz:.1f}"
+    values["frames_passed_over"] = report.passed_over
     values["frames_dropped"] = sum(report.dropped.values())
     values.update({f"dropped.{cause}": count for cause, count in sorted(report.dropped.items())})
     values.update({f"received.{topic}": count for topic, count in sorted(report.received.items())})

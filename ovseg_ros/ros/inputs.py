@@ -15,6 +15,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSProfile, QoSReli
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ovseg_ros.errors import OvsegError
+from ovseg_ros.keyframes import KeyframeConfig, KeyframeSelector
 from ovseg_ros.ros.health import Health
 from ovseg_ros.ros.parameters import Parameters
 from ovseg_ros.ros.pose_sources import PoseSettings
@@ -81,6 +82,11 @@ class RgbdInputs:
         self._camera_infos: deque[tuple[int, CameraInfo]] = deque(maxlen=parameters["sync.queue_size"])
         transport = _TRANSPORTS[parameters["inputs.transport"]]
         self._frames = FrameBuilder(rectified=parameters["inputs.rectified"])
+        self._keyframe_config = KeyframeConfig(
+            **{name: parameters[f"keyframes.{name}"] for name in ("distance", "angle", "period")}
+        )
+        self._keyframes = KeyframeSelector(self._keyframe_config)
+        self._keyframes_of = session.generation
         self._poses = PoseSettings.read(parameters).open(node)
         self._synchronizer = RgbdSynchronizer(
             slop_ns=round(parameters["sync.slop"] * 1e9),
@@ -158,6 +164,9 @@ class RgbdInputs:
                     "intrinsics", f"no camera_info has arrived on {CAMERA_INFO_TOPIC} yet: publish or remap it"
                 )
             pose = self._poses.read(matched)
+            if not self._selector(waiting.generation).due(pose, matched.stamp_ns):
+                self._health.pass_over()
+                return
             start = time.perf_counter()
             frame = self._frames.build(matched.colour, matched.depth, camera_info, pose)
             self._health.stage("convert", time.perf_counter() - start)
@@ -167,6 +176,7 @@ class RgbdInputs:
                 generation=waiting.generation,
                 camera_frame=str(matched.colour.header.frame_id),
             )
+            self._keyframes.accept(pose, matched.stamp_ns)
             self._health.integrate()
         except InvalidFrameError as error:
             self._health.drop(error.cause, str(error))
@@ -175,3 +185,9 @@ class RgbdInputs:
         except Exception as error:  # the thread must outlive whatever a model or a message does to it
             self._health.drop("internal", f"a frame failed with {error!r}, a defect of ovseg_ros: please report it")
             self._node.get_logger().debug(traceback.format_exc())
+
+    def _selector(self, generation: int) -> KeyframeSelector:
+        if generation != self._keyframes_of:
+            # Another map has seen nothing yet of what the last keyframes showed.
+            self._keyframes, self._keyframes_of = KeyframeSelector(self._keyframe_config), generation
+        return self._keyframes

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ovseg_ros.errors import OvsegError
+from ovseg_ros.keyframes import KeyframeConfig
 from ovseg_ros.mapping import LAYERS, MappingConfig
 from ovseg_ros.query import calibration
 
@@ -181,6 +182,21 @@ MAPPING_PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "mapping.queue_size", 5, "Matched frames that may wait for the model; then the oldest is dropped.", 1, 10000
     ),
+    ParameterSpec(
+        "keyframes.distance",
+        KeyframeConfig.distance,
+        "Only keyframes reach the model: the camera moved farther than this since its last one, metres; 0: off.",
+        0.0,
+        100.0,
+    ),
+    ParameterSpec(
+        "keyframes.angle",
+        KeyframeConfig.angle,
+        "A frame is one, too, when it turned further than this since, degrees; 0: off; all three 0: all are.",
+        0.0,
+        179.0,
+    ),
+    ParameterSpec("keyframes.period", KeyframeConfig.period, "And when so many seconds passed; 0: off.", 0.0, 3600.0),
     ParameterSpec("publish_period", 2.0, "Seconds between two outputs of a topic, when someone listens.", 0.1, 3600.0),
     ParameterSpec(
         "occupancy.min_height", 0.1, "What is lower doesn't show in ~/occupancy, metres.", -1000.0, 1000.0, live=True

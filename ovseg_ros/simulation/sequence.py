@@ -60,14 +60,19 @@ class RoomSequence:
         if not 0 <= index < len(self):
             raise IndexError(index)
         view = self.view(index)
+        pose, stamp_ns = self.pose_at(index)
         return RgbdFrame(
             rgb=torch.from_numpy(view.rgb),
             depth=torch.from_numpy(view.depth),
             intrinsics=self.intrinsics,
-            pose=torch.from_numpy(self.poses[index]),
-            stamp_ns=(index + 1) * FRAME_PERIOD_NS,
+            pose=torch.from_numpy(pose),
+            stamp_ns=stamp_ns,
             semantics=torch.from_numpy(view.labels),
         )
+
+    def pose_at(self, index: int) -> tuple[NDArray[np.float64], int]:
+        """(4, 4) camera -> world and stamp in nanoseconds of frame ``index``; nothing is rendered."""
+        return self.poses[index], (index + 1) * FRAME_PERIOD_NS
 
     def view(self, index: int) -> RoomView:
         """Frame ``index`` with everything that is known about it."""

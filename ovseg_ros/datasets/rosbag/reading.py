@@ -91,6 +91,15 @@ class RosbagSequence:
     def __iter__(self) -> Iterator[RgbdFrame]:
         return (self[index] for index in range(len(self)))
 
+    def pose_at(self, index: int) -> tuple[NDArray[np.float64], int]:
+        """(4, 4) camera -> world and stamp in nanoseconds of frame ``index``; its images aren't decoded.
+
+        Raises:
+            InvalidFrameError: "pose": not known at this moment.
+        """
+        stamp_ns, place = self._colours[index]
+        return self._poses.pose(self._bag.read(place).header.frame_id, stamp_ns), stamp_ns
+
     def mesh(self) -> LabelledMesh | None:
         """None: a bag holds no ground truth."""
         return None
