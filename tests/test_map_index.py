@@ -56,7 +56,7 @@ CONFIGS = {
 
 def filled(config: MappingConfig) -> SemanticMap:
     semantic_map = random_map(frames=FIT_FRAMES, config=config)
-    semantic_map.vocabulary = VOCABULARY
+    semantic_map.set_vocabulary(VOCABULARY)
     return semantic_map
 
 

@@ -21,7 +21,8 @@ from ovseg_ros.segmentation import label_image
 from ovseg_ros.segmentation.sam3.concepts import Concept, Concepts
 from ovseg_ros.segmentation.sam3.config import Sam3Config
 from ovseg_ros.segmentation.sam3.segmenter import Sam3Segmenter
-from ovseg_ros.types import PixelClassifier, Segmentation
+from ovseg_ros.types import ConceptSpace, PixelClassifier, PromptedSegmenter
+from ovseg_ros.vocabulary import Vocabulary
 
 SIDE = GRID * PATCH
 CONFIG = Sam3Config(threshold=0.27, stuff_threshold=0.4, label_threshold=0.2, prompts_at_once=3)
@@ -178,7 +179,7 @@ def test_the_vocabulary_changes_without_loading_and_encodes_only_what_is_new(fol
     assert counter.get_total_flops() == 0
     after = ours(rgb)
     assert (after.features - before.features.flip(0)).abs().max() <= 1e-5
-    assert after.space != before.space
+    assert after.space == before.space and after.concepts == ("cup", "chair")
 
     with FlopCounterMode(display=False) as counter:
         ours.set_vocabulary(Concepts.of(["cup", "lamp"]))
@@ -186,7 +187,24 @@ def test_the_vocabulary_changes_without_loading_and_encodes_only_what_is_new(fol
     assert ours.vocabulary.names == ("cup", "lamp")
     fresh = segmenter(folder, ["cup", "lamp"])
     assert (ours(rgb).features - fresh(rgb).features).abs().max() <= 1e-5
-    assert ours.space.id == fresh.space.id
+    assert ours.space == fresh.space
+
+
+def test_looking_for_plain_words_keeps_what_the_file_says_of_them(folder: Path, rgb: torch.Tensor) -> None:
+    ours = segmenter(folder)
+    assert isinstance(ours, PromptedSegmenter) and isinstance(ours.space, ConceptSpace)
+    ours.look_for(Vocabulary((("ground", "floor"), ("handle",), ("cup", "mug"))))
+    expected = (Concept("ground", ("floor",), stuff=True), Concept("handle"), Concept("cup", ("mug",)))
+    assert ours.concepts.entries == expected
+    assert ours(rgb).concepts == ("ground", "handle", "cup")
+    # What was said of them at first still holds after words that nothing was said of.
+    ours.look_for(Vocabulary((("zebra",),)))
+    ours.look_for(Vocabulary((("floor",),)))
+    assert ours.concepts.entries == (Concept("floor", stuff=True), ASKED[-1])
+    assert ours(rgb).concepts == ("floor", "NOT door")
+    with pytest.raises(OvsegError, match="has 81 tokens"):
+        ours.look_for(Vocabulary((("q " * 39 + "q",),)))
+    assert ours.vocabulary.names == ("floor",)
 
 
 def test_a_long_prompt_is_refused_and_the_vocabulary_stays(folder: Path, rgb: torch.Tensor) -> None:
@@ -204,7 +222,10 @@ def test_labels_and_instances_leave_distractors_out(folder: Path, rgb: torch.Ten
     assert maps.label.max() <= 6 and result.features[6].any()
     assert {mask.label for mask in result.instances} <= {"chair", "sofa", "cup", "lamp", "café 椅子"}
     with pytest.raises(OvsegError, match="segment the image again"):
-        ours.labels(Segmentation(result.features, "sam3/other"))
+        ours.labels(replace(result, space="sam3/other"))
+    ours.set_vocabulary(Concepts.of(["cup"]))
+    with pytest.raises(OvsegError, match="segment the image again"):
+        ours.labels(result)
 
 
 def test_one_image_is_labelled_with_words_of_the_vocabulary(folder: Path, rgb: torch.Tensor) -> None:

@@ -21,7 +21,8 @@ from ovseg_ros.segmentation.sam3.config import CONFIG_VARIABLE, Sam3Config, read
 from ovseg_ros.segmentation.sam3.merging import distinct_masks, label_maps, score_map
 from ovseg_ros.segmentation.sam3.space import Sam3Space
 from ovseg_ros.segmentation.sam3.vocabulary_file import packaged_vocabularies, read_concepts
-from ovseg_ros.types import LanguageSpace
+from ovseg_ros.types import ConceptSpace
+from ovseg_ros.vocabulary import Vocabulary
 
 KITCHEN = Concepts.of(
     [Concept("Cup", ("mug",)), Concept("floor", stuff=True), Concept("steam", distractor=True), "door"]
@@ -145,27 +146,40 @@ def test_label_score_and_margin_of_single_pixels() -> None:
 
 
 def test_the_space_knows_the_words_that_were_asked() -> None:
-    space = Sam3Space("w", KITCHEN)
-    assert isinstance(space, LanguageSpace)
+    space = Sam3Space("sam3/w").of(KITCHEN.channels, KITCHEN.vocabulary)
+    assert isinstance(space, ConceptSpace)
     cup, mug, door, thing = space.encode_text(["cup", " MUG ", "door", "object"])
     assert torch.equal(cup, mug) and cup @ door == 0 and thing.tolist() == [0, 0, 0, 1]
     assert space.encode_text([]).shape == (0, 4)
-    for word in ("sofa", "steam"):
+    for word in ("sofa", "steam", "NOT steam"):
         with pytest.raises(OvsegError, match=f"not asked for '{word}'.*only for cup, floor, door: .* set_vocabulary"):
             space.encode_text([word])
+    with pytest.raises(OvsegError, match=r"not asked for 'cup' .*only for nothing so far"):
+        Sam3Space("sam3/w").encode_text(["cup"])
+    with pytest.raises(OvsegError, match="3 scores aren't those of 4 named concepts"):
+        space.align(torch.zeros(1, 3))
 
 
-def test_the_id_changes_with_weights_and_with_any_concept() -> None:
-    ids = {
-        Sam3Space(weights, concepts).id
-        for weights in ("a", "b")
-        for concepts in (KITCHEN, Concepts.of(["cup"]), Concepts.of([Concept("cup", stuff=True)]), Concepts.of(["mug"]))
-    }
-    assert len(ids) == 8 and all(name.startswith("sam3/") for name in ids)
+def test_words_of_a_group_stand_for_what_was_asked_of_it() -> None:
+    """A map that was asked for couches and benches, then is called by other words, and will be asked for a bed."""
+    vocabulary = Vocabulary((("sofa", "couch", "settee"), ("bed", "cot"), ("bench", "pew")))
+    space = Sam3Space("sam3/w").of(["couch", "bench", "chair"], vocabulary)
+    words = ("couch", "sofa", "settee", "bench", "pew", "chair", "bed", "cot", "thing")
+    assert space.encode_text(words).argmax(dim=1).tolist() == [0, 0, 0, 1, 1, 2, 3, 3, 4]
+    aligned = space.align(torch.tensor([[0.9, 0.1, torch.nan], [torch.nan, torch.nan, 0.04]]))
+    assert aligned.shape == (2, 5) and aligned[0].argmax() == 0
+    assert aligned[0, 2:4].tolist() == [0, 0] and aligned[1].tolist() == [0, 0, 0, 0, 1]
+    assert space.encode_text(["bed"]).shape == (1, 5)
+
+
+def test_what_was_a_distractor_once_does_not_compete_with_itself() -> None:
+    space = Sam3Space("sam3/w").of(["cup", "NOT mirror", "mirror"], Vocabulary((("mirror",),)))
+    assert space.align(torch.tensor([[0.0, 0.9, 0.8]])).argmax() == 1
+    assert space.of(["cup", "NOT mirror"], Vocabulary(())).align(torch.tensor([[0.3, 0.9]])).argmax() == 1
 
 
 def test_scores_point_to_what_was_seen_and_else_to_the_rest() -> None:
-    space = Sam3Space("w", KITCHEN)
+    space = Sam3Space("sam3/w").of(KITCHEN.channels, KITCHEN.vocabulary)
     # cup seen; nothing seen; door, but a distractor more
     scores = torch.tensor([[0.9, 0.0, 0.1, 0.0], [0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.5, 0.9]])
     aligned = space.align(scores)
@@ -180,7 +194,7 @@ def test_a_map_of_scores_answers_from_about_one_half(others: int) -> None:
     from ovseg_ros.query.similarity import competitors
 
     concepts = Concepts.of(["cup", *(f"thing {i}" for i in range(others))])
-    space = Sam3Space("w", concepts)
+    space = Sam3Space("sam3/w").of(concepts.channels, concepts.vocabulary)
     scores = torch.zeros(3, others + 1)
     scores[:, 0] = torch.tensor([0.49, 0.53, 0.9])
     index = FeatureIndex([scores], space, competitors(concepts.vocabulary), torch.device("cpu"))
@@ -234,15 +248,18 @@ def test_the_backend_by_its_name(installed: Path) -> None:
     segmenter = load_segmenter("sam3", "cpu")
     result = segmenter(torch.full((30, 40, 3), 90, dtype=torch.uint8))
     assert result.features.shape[0] == 2
-    assert language_space(result.space).encode_text(["floor"]).tolist() == [[0, 1, 0]]
-    with pytest.raises(OvsegError, match="set both to those that made the map"):
-        language_space("sam3/other")
+    assert result.space == segmenter.space.id and result.space.startswith("sam3/")
+    assert segmenter.space.encode_text(["floor"]).tolist() == [[0, 1, 0]]
     info = next(info for info in backends() if info.name == "sam3")
     assert info.installed and info.weights == str(installed)
     assert "SAM License" in info.licence
+    space = language_space(result.space)
+    assert isinstance(space, ConceptSpace)
+    assert space.of(result.concepts, segmenter.vocabulary) == segmenter.space
     installed.joinpath("model.safetensors").unlink()
     info = next(info for info in backends() if info.name == "sam3")
     assert not info.installed and "missing" in info.weights
+    assert language_space(result.space) == space, "a saved map answers where there is no model"
 
 
 def test_gated_weights_say_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:

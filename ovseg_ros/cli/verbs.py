@@ -142,7 +142,7 @@ def query(options: argparse.Namespace) -> dict[str, Any]:
     from dataclasses import asdict
 
     from ovseg_ros.mapping import storage
-    from ovseg_ros.query import ask, ask_rays
+    from ovseg_ros.query import ask, ask_rays, look_again, partly_asked
     from ovseg_ros.segmentation import language_space
 
     semantic_map = storage.load(options.map)
@@ -164,6 +164,8 @@ def query(options: argparse.Namespace) -> dict[str, Any]:
         f"{ray.origin[1]:.2f}, {ray.origin[2]:.2f}) m"
         for ray in rays
     ]
+    shares = partly_asked(semantic_map, options.text)
+    lines += [look_again(shares)] if shares else []
     if options.picture is not None:
         from ovseg_ros.visualization.pictures import Mark, render_map, write_picture
 
@@ -175,6 +177,7 @@ def query(options: argparse.Namespace) -> dict[str, Any]:
         "space": semantic_map.space,
         "matches": [asdict(match) for match in matches],
         "rays": [asdict(ray) for ray in rays],
+        "partly_asked": shares,
         "text": "\n".join(lines),
     }
 

@@ -96,7 +96,8 @@ class ConceptFinder:
 
     def _labelled(self, segmentation: Segmentation, size: tuple[int, int]) -> Iterator[Masks]:
         if self._labeller is None:
-            self._labeller = PixelLabeller(self._segmenter, self._concepts)
+            segmenter = self._segmenter
+            self._labeller = PixelLabeller(segmenter.space, self._concepts, segmenter.vocabulary)
         found = self._labeller(segmentation, *size)
         labels = torch.where(found.confidence >= self._min_score, found.labels, 0).cpu().numpy()
         for index in range(len(self._concepts)):

@@ -6,7 +6,8 @@ The layers build on each other, so a map has the first few of them: occupancy, f
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 
 import torch
 
@@ -139,6 +140,13 @@ class SpatialLayers:
         for other, transform in others:
             if other.rays is not None:
                 self.rays.add(other.rays, self.frontiers, transform)
+
+    def with_ray_features(self, change: Callable[[torch.Tensor], torch.Tensor]) -> SpatialLayers:
+        """The same layers, where ``change`` makes the features of rays; see `SemanticRays.with_features`."""
+        changed = copy(self)
+        if self.rays is not None:
+            changed.rays = self.rays.with_features(change)
+        return changed
 
     @property
     def columns(self) -> dict[str, torch.Tensor]:

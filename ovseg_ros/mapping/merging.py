@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 
 import torch
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import in_key_range, pack_keys, transform_points, unpack_keys, voxel_centres, voxel_indices
 from ovseg_ros.mapping.compression import FeatureCodec
+from ovseg_ros.mapping.concepts import ConceptChannels
 from ovseg_ros.mapping.config import MappingConfig
 from ovseg_ros.mapping.layers import SpatialLayers
 from ovseg_ros.mapping.semantic_map import SemanticMap
@@ -22,7 +25,7 @@ def merge(first: SemanticMap, second: SemanticMap, transform: torch.Tensor | Non
 
     Args:
         first: gives the frame, the settings and the device of the result.
-        second: of the same voxel size, feature level and space.
+        second: of the same voxel size, feature level and space; scores may be of other concepts.
         transform: (4, 4) rigid, points of ``second`` -> points of ``first``; None where both are in one frame.
             A voxel goes as a whole to where its centre lies.
 
@@ -63,12 +66,16 @@ def merge_all(parts: Sequence[tuple[SemanticMap, torch.Tensor | None]]) -> Seman
                 "between them"
             )
     _check_feature_lengths(maps)
+    layout = _joined([semantic_map.concept_channels for semantic_map in maps])
     layers = SpatialLayers(first.config, first.device)
-    layers.add([(part.layers, transform) for semantic_map, transform in parts for part in semantic_map.parts()])
-    tables = MapTables(first.config, filled.tables.channels, first.device)
+    layers.add(
+        [(_layers(part, layout), transform) for semantic_map, transform in parts for part in semantic_map.parts()]
+    )
+    tables = MapTables(first.config, layout.columns or filled.tables.channels, first.device)
     for semantic_map, transform in parts:
         for part in semantic_map.parts():
             for sums in _moved_sums(part, transform, first.config):
+                sums = replace(sums, features=layout.move(sums.features[:], part.concept_channels))
                 tables.add(sums.to(first.device))
     return SemanticMap.from_tables(
         tables,
@@ -78,6 +85,7 @@ def merge_all(parts: Sequence[tuple[SemanticMap, torch.Tensor | None]]) -> Seman
         revision=sum(semantic_map.revision for semantic_map in maps),
         frame_id=first.frame_id,
         codec=filled.codec and filled.codec.to(first.device),
+        concepts=layout,
         layers=layers,
     )
 
@@ -107,14 +115,36 @@ def check_compatible(first: SemanticMap, second: SemanticMap) -> None:
 
 
 def _check_feature_lengths(maps: Sequence[SemanticMap]) -> None:
-    """Refuse voxels or rays whose features have different lengths."""
-    lengths = {semantic_map.channels for semantic_map in maps if not semantic_map.is_empty}
-    lengths |= {rays.channels for semantic_map in maps if (rays := semantic_map.layers.rays) and rays.channels}
+    """Refuse voxels or rays whose features have different lengths, or names in some maps only."""
+    unnamed = [semantic_map for semantic_map in maps if not semantic_map.concepts]
+    lengths = {semantic_map.channels for semantic_map in unnamed if not semantic_map.is_empty}
+    lengths |= {rays.channels for semantic_map in unnamed if (rays := semantic_map.layers.rays) and rays.channels}
+    if lengths and len(unnamed) < len(maps):
+        raise OvsegError(
+            "a map of language features and one of scores of concepts can't be merged: map again with one backend"
+        )
     if len(lengths) > 1:
         raise OvsegError(
             f"maps of different feature length can't be merged, {' and '.join(map(str, sorted(lengths)))}: "
             "map again with the same settings"
         )
+
+
+def _joined(layouts: Sequence[ConceptChannels]) -> ConceptChannels:
+    """The layout that has room for what all have; the first one's columns stay first."""
+    joined = layouts[0]
+    for layout in layouts:
+        for vocabulary in layout.vocabularies:
+            joined = joined.including(vocabulary)
+    return joined
+
+
+def _layers(source: SemanticMap, layout: ConceptChannels) -> SpatialLayers:
+    """Those of ``source``, with features of rays as ``layout`` has them."""
+    own = source.concept_channels
+    if own == layout:
+        return source.layers
+    return source.layers.with_ray_features(partial(layout.move, source=own))
 
 
 def _moved_sums(source: SemanticMap, transform: torch.Tensor | None, config: MappingConfig) -> Iterator[VoxelSums]:

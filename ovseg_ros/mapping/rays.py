@@ -12,7 +12,7 @@ direction, as in RayFronts (Alama et al. 2025, arXiv 2504.06994). Apart from Ray
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -179,6 +179,17 @@ class SemanticRays:
         """Forget the rays whose origin is not among the (F,) packed keys of the frontiers; returns how many."""
         gone = ~torch.isin(self._table.column("frontier_keys"), frontier_keys.to(self.device))
         return self._table.remove(self._table.column("keys")[gone])
+
+    def with_features(self, change: Callable[[torch.Tensor], torch.Tensor]) -> SemanticRays:
+        """The same rays with other features: (R, D) float32 that ``change`` makes of the (R, C)."""
+        changed = SemanticRays(self.config, self.cell_size, self.device)
+        changed._unmatched = self._unmatched
+        if len(self):
+            values = {name: self._table.column(name) for name in self._table.schema}
+            values["features"] = change(values["features"])
+            changed._table = self._empty_table(values["features"].shape[1])
+            changed._table.write(changed._table.find_or_reserve(values.pop("keys")), values)
+        return changed
 
     def clear(self) -> None:
         """Forget everything, the number of unmatched rays too."""

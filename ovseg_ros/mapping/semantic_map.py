@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import torch
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import unpack_keys, voxel_centres
 from ovseg_ros.mapping.compression import FeatureCodec
+from ovseg_ros.mapping.concepts import ConceptChannels
 from ovseg_ros.mapping.config import LAYERS, MappingConfig
 from ovseg_ros.mapping.eviction import Eviction
 from ovseg_ros.mapping.fusion import build_fusion_operator
 from ovseg_ros.mapping.layers import LAYER_SEPARATOR, SpatialLayers
 from ovseg_ros.mapping.online_compression import OnlineCompression
-from ovseg_ros.mapping.tables import MapTables, VoxelSums
+from ovseg_ros.mapping.tables import MapTables, VoxelSums, padded
 from ovseg_ros.types import InvalidFrameError, RgbdFrame, Segmentation
 from ovseg_ros.vocabulary import Vocabulary
 
@@ -24,9 +26,11 @@ from ovseg_ros.vocabulary import Vocabulary
 class SemanticMap:
     """Voxels that hold the mean feature and colour of every pixel that ever fell into them.
 
-    The work of `integrate` depends on the frame, not on the size of the map. Properties that are
-    tensors may be views of the map's own memory: read them, don't write them, and don't keep them
-    across an `integrate`.
+    Features are language features, or scores of the concepts that each frame was asked for: the first frame decides.
+    The work of `integrate` depends on the frame, not on the size of the map, except that the first frame that is asked
+    for another set of concepts has the rows in memory copied once, to make room for more scores. Properties that are
+    tensors may be views of the map's own memory: read them, don't write them, and don't keep them across an
+    `integrate`.
 
     Example:
         >>> semantic_map = SemanticMap(MappingConfig(voxel_size=0.1), space="my-model/1")
@@ -53,12 +57,13 @@ class SemanticMap:
             frame_id: name of the world frame, z up.
         """
         self.config = config or MappingConfig()
-        self.vocabulary = vocabulary or Vocabulary(())
+        self._vocabulary = vocabulary or Vocabulary(())
         self.frame_id = frame_id
         self.device = torch.device(device)
         self._space = space
         self._revision = 0
         self._tables = self._empty_tables(0)
+        self._concepts = ConceptChannels()
         self._compression = OnlineCompression(self.config.feature_components)
         self._layers = SpatialLayers(self.config, self.device)
         self._eviction = Eviction(self.config, self.device)
@@ -74,6 +79,7 @@ class SemanticMap:
         revision: int,
         frame_id: str = "map",
         codec: FeatureCodec | None = None,
+        concepts: ConceptChannels | None = None,
         layers: SpatialLayers | None = None,
     ) -> SemanticMap:
         """Make a map of tables that are filled already, on their device.
@@ -86,11 +92,13 @@ class SemanticMap:
             revision: to start from.
             frame_id: name of the world frame.
             codec: what compressed the features; None if nothing did.
+            concepts: what the columns of features are; None for language features.
             layers: on the same device; None takes empty ones.
         """
         restored = cls(config, space=space, vocabulary=vocabulary, device=tables.voxels.device, frame_id=frame_id)
         restored._tables = tables
         restored._revision = revision
+        restored._concepts = concepts or ConceptChannels()
         restored._compression = OnlineCompression(config.feature_components, codec)
         restored._layers = layers or restored._layers
         return restored
@@ -107,12 +115,15 @@ class SemanticMap:
         device: torch.device | str = "cpu",
         frame_id: str = "map",
         codec: FeatureCodec | None = None,
+        concepts: ConceptChannels | None = None,
     ) -> SemanticMap:
         """Rebuild a map from what `columns` returned; the tensors are copied, keys must be distinct.
 
         Raises:
-            OvsegError: naming what makes columns of layers none.
+            OvsegError: naming what makes columns of layers none, or features no scores of ``concepts``.
         """
+        if concepts is not None and concepts.vocabularies:
+            concepts.check_columns(columns)
         of_layers = {name: column for name, column in columns.items() if LAYER_SEPARATOR in name}
         tables = MapTables(config, columns["features"].shape[1], torch.device(device))
         tables.load({name: column.to(device) for name, column in columns.items() if name not in of_layers})
@@ -124,6 +135,7 @@ class SemanticMap:
             revision=revision,
             frame_id=frame_id,
             codec=codec and codec.to(device),
+            concepts=concepts,
             layers=SpatialLayers.from_columns(of_layers, config, device),
         )
 
@@ -132,14 +144,19 @@ class SemanticMap:
 
         Args:
             frame: depth, colour, camera and pose.
-            segmentation: (C, h, w) features whose grid covers the frame's image.
+            segmentation: (C, h, w) features whose grid covers the frame's image; with names, where C scores of
+                concepts are meant: other concepts than those of frames so far may be among them.
 
         Raises:
             InvalidFrameError: "no_depth" (no reading within the configured range) or "features"
                 (not finite, or not C channels). The map is as it was.
-            OvsegError: the features are of another space than the map's. The map is as it was.
+            OvsegError: the features are of another space or kind than the map's, or they are scores of more
+                concepts than a map takes. The map is as it was.
         """
+        layout = self._layout_for(segmentation)
         features = self._checked_features(segmentation)
+        if segmentation.concepts:
+            features = layout.encode(features, segmentation.concepts)
         _, *grid = features.shape
         operator = build_fusion_operator(
             frame.depth.to(self.device), frame.intrinsics, frame.pose.to(self.device), (grid[0], grid[1]), self.config
@@ -167,6 +184,8 @@ class SemanticMap:
             feature_counts=operator.feature_counts,
             features=operator.sum_features(codes),
         )
+        if layout is not self._concepts:
+            self._make_room(layout)
         tables = self._empty_tables(len(codes)) if self.is_empty else self._tables
         tables.add(sums)
         self._tables = tables
@@ -182,6 +201,11 @@ class SemanticMap:
         return SemanticMap(
             self.config, space=self._space, vocabulary=self.vocabulary, device=self.device, frame_id=self.frame_id
         )
+
+    def set_vocabulary(self, vocabulary: Vocabulary) -> None:
+        """Calibrate answers and labels against other concepts; the revision grows, features stay."""
+        self._vocabulary = vocabulary
+        self._revision += 1
 
     def remove(self, keys: torch.Tensor) -> int:
         """Forget the voxels with these (n,) distinct packed keys, those that are there; returns how many were."""
@@ -200,7 +224,7 @@ class SemanticMap:
         """This map as far as it is in memory, then what is on disk, tile by tile: voxels and occupancy."""
         yield self
         config = replace(self.config, layers=LAYERS[min(LAYERS.index(self.config.layers), 1)])
-        for columns in self._eviction.tiles():
+        for columns in self._tiles():
             yield SemanticMap.from_columns(
                 columns,
                 config=config,
@@ -210,15 +234,43 @@ class SemanticMap:
                 device=self.device,
                 frame_id=self.frame_id,
                 codec=self.codec,
+                concepts=self._concepts,
             )
 
     def clear(self) -> None:
         """Forget all voxels. The revision grows, so that nothing computed before is taken for current."""
         self._tables = self._empty_tables(0)
+        self._concepts = ConceptChannels()
         self._compression = OnlineCompression(self.config.feature_components)
         self._layers = SpatialLayers(self.config, self.device)
         self._eviction = Eviction(self.config, self.device)
         self._revision += 1
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Concepts that answers are calibrated against, and that labels are chosen from."""
+        return self._vocabulary
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """What features are the scores of, in the order of their channels; empty for language features."""
+        return self._concepts.concepts
+
+    @property
+    def concept_channels(self) -> ConceptChannels:
+        """How scores of concepts are stored, for others in this room."""
+        return self._concepts
+
+    def asked_share(self, concept: str) -> float:
+        """Share of the feature voxels, on disk too, that were ever asked for a concept; 0 for one that none was."""
+        if concept not in self.concepts:
+            return 0.0
+        asked = rows = 0
+        for part in self.parts():
+            for chunk in part.tables.feature_chunks():
+                asked += int(self._concepts.was_asked(chunk, concept).sum())
+                rows += len(chunk)
+        return asked / max(1, rows)
 
     @property
     def space(self) -> str | None:
@@ -268,7 +320,7 @@ class SemanticMap:
     @property
     def channels(self) -> int:
         """Numbers per feature in the feature space, C below."""
-        return self.codec.channels if self.codec else self._tables.channels
+        return self.codec.channels if self.codec else len(self.concepts) or self._tables.channels
 
     @property
     def codec(self) -> FeatureCodec | None:
@@ -279,9 +331,10 @@ class SemanticMap:
     def features(self) -> torch.Tensor:
         """(N, C) float32 mean features of the voxels, a copy unless they are stored like that.
 
-        To go through a large map, use `feature_chunks` and `feature_rows`.
+        Of scores the means over pixels that were asked for the concept, NaN where none ever was. To go through a large
+        map, use `feature_chunks` and `feature_rows`.
         """
-        chunks = list(self._tables.exact_feature_chunks())
+        chunks = [self._decoded(chunk) for chunk in self._tables.exact_feature_chunks()]
         features = chunks[0] if len(chunks) == 1 else torch.cat(chunks)
         features = self.codec.decode(features) if self.codec else features
         return features[self.feature_rows] if self.config.feature_block > 1 else features
@@ -289,9 +342,18 @@ class SemanticMap:
     def feature_chunks(self) -> Iterator[torch.Tensor]:
         """Views of the stored mean features, block by block: one row for each feature voxel, M in all.
 
-        (n, C), or (n, K) codes of `codec` if there is one; float32, or float16 to 11 bits.
+        (n, C), or (n, K) codes of `codec` if there is one; float32, or float16 to 11 bits. Scores are no views: see
+        `features`.
         """
-        return self._tables.feature_chunks()
+        return map(self._decoded, self._tables.feature_chunks())
+
+    @property
+    def ray_features(self) -> torch.Tensor:
+        """(R, C) float32 mean features of the rays, as `features`; none without that layer."""
+        rays = self._layers.rays
+        if rays is None or not len(rays):
+            return torch.zeros(0, self.channels, device=self.device)
+        return self._decoded(rays.features)
 
     @property
     def feature_rows(self) -> torch.Tensor:
@@ -317,7 +379,7 @@ class SemanticMap:
     def columns(self) -> dict[str, torch.Tensor]:
         """All that is stored, by name, on disk too; the inverse of `from_columns`. Layers' names have a dot."""
         columns = self._tables.columns() | self._layers.columns
-        tiles = list(self._eviction.tiles())
+        tiles = list(self._tiles())
         if not tiles:
             return columns
         return {
@@ -355,6 +417,31 @@ class SemanticMap:
     def _empty_tables(self, channels: int) -> MapTables:
         return MapTables(self.config, channels, self.device)
 
+    def _tiles(self) -> Iterator[dict[str, torch.Tensor]]:
+        """The columns of each tile on disk, as wide as those in memory."""
+        return (padded(columns, self._tables.channels) for columns in self._eviction.tiles())
+
+    def _decoded(self, stored: torch.Tensor) -> torch.Tensor:
+        return self._concepts.decode(stored) if self.concepts else stored
+
+    def _layout_for(self, segmentation: Segmentation) -> ConceptChannels:
+        """What columns mean once this is in the map."""
+        concepts = segmentation.concepts
+        is_fresh = self.is_empty and not self.concepts and not len(self._layers.rays or ())
+        if not is_fresh and bool(concepts) != bool(self.concepts):
+            kinds = ("features of a language", "scores of named concepts")
+            raise OvsegError(
+                f"{kinds[bool(concepts)]} can't be fused into a map of {kinds[not concepts]}: "
+                "use the backend that the map was built with, or clear the map"
+            )
+        return self._concepts.including(concepts) if concepts else self._concepts
+
+    def _make_room(self, layout: ConceptChannels) -> None:
+        """Have columns mean what a longer layout says; either everywhere or, when memory runs out, nowhere."""
+        tables = self._empty_tables(layout.columns) if self.is_empty else self._tables.widened(layout.columns)
+        layers = self._layers.with_ray_features(partial(layout.move, source=self._concepts))
+        self._tables, self._layers, self._concepts = tables, layers, layout
+
     def _checked_features(self, segmentation: Segmentation) -> torch.Tensor:
         """(C, h, w) float32 features on the map's device, fit to be fused."""
         if self._space is not None and segmentation.space != self._space:
@@ -365,10 +452,16 @@ class SemanticMap:
         features = segmentation.features
         rays = self._layers.rays
         channels = self.channels if self.codec or not self.is_empty else rays.channels if rays is not None else None
+        channels = len(segmentation.concepts) or channels
         if features.dim() != 3 or 0 in features.shape or channels not in (None, len(features)):
             raise InvalidFrameError(
                 "features",
                 f"features must be ({channels or 'C'}, h, w), got {tuple(features.shape)}: check the backend's output",
+            )
+        if self.config.feature_components and segmentation.concepts:
+            raise OvsegError(
+                f"feature_components is {self.config.feature_components}, but scores of {len(features)} concepts need "
+                "no compression: set it to 0"
             )
         if self.config.feature_components >= len(features):
             raise OvsegError(

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping.compression import FeatureCodec
+from ovseg_ros.mapping.concepts import ConceptChannels
 from ovseg_ros.mapping.config import MappingConfig
 from ovseg_ros.mapping.fusion import coarse_keys
 from ovseg_ros.mapping.layers import LAYER_SEPARATOR
@@ -126,6 +127,7 @@ def load(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Se
             device=device,
             frame_id=header.frame,
             codec=codec,
+            concepts=header.concepts,
         )
     except OvsegError as error:
         raise OvsegError(f"{source} is damaged ({error})") from error
@@ -140,6 +142,7 @@ def _header_fields(semantic_map: SemanticMap, columns: dict[str, torch.Tensor]) 
         "frame": semantic_map.frame_id,
         "space": semantic_map.space or "",
         "vocabulary": json.dumps(semantic_map.vocabulary.synonyms),
+        "concepts": json.dumps(semantic_map.concept_channels.vocabularies),
         "revision": str(semantic_map.revision),
         "counts": json.dumps(
             {
@@ -159,6 +162,7 @@ class _Header:
     config: MappingConfig
     space: str | None
     vocabulary: Vocabulary
+    concepts: ConceptChannels
     frame: str
     revision: int
     voxels: int
@@ -174,7 +178,8 @@ class _Header:
             header = cls(
                 config=_config(json.loads(fields["config"])),
                 space=fields["space"] or None,
-                vocabulary=_vocabulary(json.loads(fields["vocabulary"])),
+                vocabulary=Vocabulary(_groups(json.loads(fields["vocabulary"]), "vocabulary")),
+                concepts=ConceptChannels(_groups(json.loads(fields.get("concepts", "[]")), "concepts")),
                 frame=fields["frame"],
                 revision=int(fields["revision"]),
                 voxels=int(counts["voxels"]),
@@ -224,13 +229,13 @@ def _check_version(source: Path, fields: dict[str, str]) -> None:
         )
 
 
-def _vocabulary(groups: Any) -> Vocabulary:
-    """Parsed JSON -> Vocabulary; ValueError unless it is a list of non-empty lists of words."""
+def _groups(groups: Any, field: str) -> tuple[tuple[str, ...], ...]:
+    """Parsed JSON -> groups of words; ValueError unless it is a list of non-empty lists of words."""
     if not isinstance(groups, list) or not all(
         isinstance(group, list) and group and all(isinstance(word, str) for word in group) for group in groups
     ):
-        raise ValueError("vocabulary")
-    return Vocabulary(tuple(tuple(group) for group in groups))
+        raise ValueError(field)
+    return tuple(tuple(group) for group in groups)
 
 
 def _check_values(source: Path, columns: dict[str, torch.Tensor], block: int) -> None:

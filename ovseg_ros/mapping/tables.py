@@ -23,6 +23,10 @@ FEATURE_PREFIX = "feature_"
 """Tells columns of a separate table of features from those of the voxels."""
 
 
+FEATURE_COLUMNS = ("features", "feature_remainders")
+"""As wide as features are."""
+
+
 class FeatureRows(Protocol):
     """(M, C) float32 numbers by row: a tensor, or what makes rows when they are asked for."""
 
@@ -158,6 +162,15 @@ class MapTables:
             codes.add(replace(sums, features=codec.encode_rows(sums.features[:] / counts) * counts))
         return codes
 
+    def widened(self, channels: int) -> MapTables:
+        """Tables with the same rows whose features have further numbers, 0 so far: a copy, never half done."""
+        wide = MapTables(self._config, channels, self.voxels.device)
+        for narrow, target in zip(self._tables(), wide._tables(), strict=True):
+            for columns in narrow.chunks(*narrow.schema):
+                values = padded(dict(zip(narrow.schema, columns, strict=True)), channels)
+                target.write(target.find_or_reserve(values.pop("keys")), values)
+        return wide
+
     def remove(self, keys: torch.Tensor) -> int:
         """Forget (n,) distinct voxels, and features that no voxel is left for; returns how many voxels there were."""
         removed = self.voxels.remove(keys)
@@ -207,7 +220,11 @@ class MapTables:
         return {stored: table.read(name, rows[table]) for table in rows for stored, name in self._names(table)}
 
     def load(self, columns: Mapping[str, torch.Tensor]) -> None:
-        """Add what `columns` or `columns_of` returned; the tensors are copied, all keys must be new and distinct."""
+        """Add what `columns` or `columns_of` returned; the tensors are copied, all keys must be new and distinct.
+
+        Features may have fewer numbers than those here, as before tables were `widened`.
+        """
+        columns = padded(columns, self.channels)
         for table in self._tables():
             values = {name: columns[stored] for stored, name in self._names(table)}
             table.write(table.find_or_reserve(values.pop("keys")), values)
@@ -254,6 +271,16 @@ class MapTables:
         inside = pack_keys(unpack_keys(feature_keys)[:, None] * self._block + offsets)
         empty = (self.voxels.rows_of(inside.flatten()) < 0).view(inside.shape).all(dim=1)
         return feature_keys[empty]
+
+
+def padded(columns: Mapping[str, torch.Tensor], channels: int) -> dict[str, torch.Tensor]:
+    """Columns by name, where those of features that have fewer numbers are followed by zeros."""
+    return {
+        name: torch.nn.functional.pad(column, (0, channels - column.shape[1]))
+        if name in FEATURE_COLUMNS and column.shape[1] < channels
+        else column
+        for name, column in columns.items()
+    }
 
 
 def _sum_rows(values: torch.Tensor, row: torch.Tensor, rows: int) -> torch.Tensor:

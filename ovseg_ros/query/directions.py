@@ -21,7 +21,7 @@ from ovseg_ros.query.calibration import (
     check_limits,
 )
 from ovseg_ros.query.feature_index import FeatureIndex
-from ovseg_ros.query.map_index import check_space
+from ovseg_ros.query.map_index import space_of
 from ovseg_ros.query.phrases import parse_queries
 from ovseg_ros.query.similarity import competitors, with_synonyms
 from ovseg_ros.types import LanguageSpace
@@ -79,11 +79,11 @@ def ask_rays(
     """
     check_limits(min_score, max_matches)
     phrases = [phrase for phrase in parse_queries(queries, semantic_map.vocabulary) if phrase.colour is None]
-    check_space(semantic_map, space)
+    space = space_of(semantic_map, space)
     rays, vocabulary = semantic_map.layers.rays, semantic_map.vocabulary
     if rays is None or not len(rays) or not phrases:
         return ()
-    index = FeatureIndex([rays.features], space, competitors(vocabulary), rays.device)
+    index = FeatureIndex([semantic_map.ray_features], space, competitors(vocabulary), rays.device)
     scores = index.probabilities([with_synonyms(phrase.names, vocabulary, space) for phrase in phrases])
     needed = min(min_score, VOXEL_SCORE)
     chosen = (scores >= needed).any(dim=0).nonzero().squeeze(1)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from ovseg_ros.mapping import SemanticMap
+from ovseg_ros.query.map_index import space_of
 from ovseg_ros.query.similarity import map_index
 from ovseg_ros.types import LanguageSpace
 
@@ -29,6 +30,7 @@ def label_voxels(
     if not names or not semantic_map.voxel_count:
         labels = torch.zeros(semantic_map.voxel_count, dtype=torch.int64, device=semantic_map.device)
         return labels, torch.zeros(semantic_map.voxel_count, device=semantic_map.device)
+    space = space_of(semantic_map, space)
     index = map_index(semantic_map, space)
     named = []
     for cosines in index.cosines(space.encode_text(names).to(semantic_map.device)):

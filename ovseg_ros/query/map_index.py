@@ -9,7 +9,7 @@ import torch
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping import SemanticMap
 from ovseg_ros.query.feature_index import FeatureIndex
-from ovseg_ros.types import LanguageSpace
+from ovseg_ros.types import ConceptSpace, LanguageSpace
 
 
 class MapIndex(FeatureIndex):
@@ -24,13 +24,9 @@ class MapIndex(FeatureIndex):
 
         Args:
             semantic_map: N voxels, M of which hold features.
-            space: the language space that they are of.
+            space: the language space that they are of, from `space_of`.
             negatives: words that compete with whatever is asked.
-
-        Raises:
-            OvsegError: the map was built in another space.
         """
-        check_space(semantic_map, space)
         super().__init__(semantic_map.feature_chunks(), space, negatives, semantic_map.device, semantic_map.codec)
         self.revision = semantic_map.revision
         self._rows = semantic_map.feature_rows if semantic_map.config.feature_block > 1 else None
@@ -44,10 +40,22 @@ class MapIndex(FeatureIndex):
         return self.expand(super().probabilities(groups))
 
 
-def check_space(semantic_map: SemanticMap, space: LanguageSpace) -> None:
-    """Raise an OvsegError unless ``space`` is that of the map's features, or the map has none yet."""
+def space_of(semantic_map: SemanticMap, space: LanguageSpace) -> LanguageSpace:
+    """The words of a map: ``space`` itself or, for scores of concepts, what it makes of those the map was asked for.
+
+    Raises:
+        OvsegError: the map was built in another space, or has names for its features where the space doesn't.
+    """
     if semantic_map.space not in (None, space.id):
         raise OvsegError(
             f"the map holds features of {semantic_map.space!r}, the words are of {space.id!r}: "
             "ask with the backend and weights that the map was built with"
         )
+    if not semantic_map.concepts:
+        return space
+    if not isinstance(space, ConceptSpace):
+        raise OvsegError(
+            f"the map holds scores of concepts, {space.id!r} has words for other features: ask with the backend that "
+            "the map was built with"
+        )
+    return space.of(semantic_map.concepts, semantic_map.vocabulary)

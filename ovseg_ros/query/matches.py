@@ -21,6 +21,7 @@ from ovseg_ros.query.calibration import (
     check_limits,
 )
 from ovseg_ros.query.components import connected_voxels
+from ovseg_ros.query.map_index import space_of
 from ovseg_ros.query.phrases import Phrase, parse_queries
 from ovseg_ros.query.similarity import colour_scores, noun_scores
 from ovseg_ros.types import LanguageSpace
@@ -76,6 +77,7 @@ def ask(
     """
     check_limits(min_score, max_matches)
     phrases = parse_queries(queries, semantic_map.vocabulary)
+    space = space_of(semantic_map, space)
     found: list[list[_Candidates]] = [[] for _ in phrases]
     for part in semantic_map.parts():
         nouns, colours = noun_scores(part, space, phrases), colour_scores(part, phrases)

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from ovseg_ros.mapping import SemanticMap
-from ovseg_ros.query.map_index import MapIndex
+from ovseg_ros.query.map_index import MapIndex, space_of
 from ovseg_ros.query.phrases import Phrase, parse_queries
 from ovseg_ros.types import LanguageSpace
 from ovseg_ros.vocabulary import GENERIC_NEGATIVES, Vocabulary
@@ -17,15 +17,13 @@ _indices: WeakKeyDictionary[SemanticMap, MapIndex] = WeakKeyDictionary()
 
 
 def map_index(semantic_map: SemanticMap, space: LanguageSpace) -> MapIndex:
-    """The index of the map as it is now; made once per revision, space and vocabulary, gone with the map."""
+    """The index of the map as it is now, in the space from `space_of`.
+
+    Made once per revision, space and vocabulary, gone with the map.
+    """
     negatives = competitors(semantic_map.vocabulary)
     index = _indices.get(semantic_map)
-    if (
-        index is None
-        or index.revision != semantic_map.revision
-        or index.space is not space
-        or index.negatives != negatives
-    ):
+    if index is None or index.revision != semantic_map.revision or index.space != space or index.negatives != negatives:
         index = _indices[semantic_map] = MapIndex(semantic_map, space, negatives)
     return index
 
@@ -38,7 +36,7 @@ def competitors(vocabulary: Vocabulary) -> tuple[str, ...]:
 def noun_scores(semantic_map: SemanticMap, space: LanguageSpace, phrases: Sequence[Phrase]) -> torch.Tensor:
     """(Q, N) float32 in 0..1: softmax probability of each phrase's noun against the words it competes with.
 
-    A phrase without a noun fits every voxel: 1.
+    The space is that from `space_of`. A phrase without a noun fits every voxel: 1.
     """
     index = map_index(semantic_map, space)
     nouns = [i for i, phrase in enumerate(phrases) if phrase.names]
@@ -80,7 +78,7 @@ def score_voxels(semantic_map: SemanticMap, space: LanguageSpace, queries: Seque
         OvsegError: the queries break a limit, or the space is not the map's.
     """
     phrases = parse_queries(queries, semantic_map.vocabulary)
-    scores = noun_scores(semantic_map, space, phrases)
+    scores = noun_scores(semantic_map, space_of(semantic_map, space), phrases)
     if any(phrase.colour is not None for phrase in phrases):
         scores = scores * colour_scores(semantic_map, phrases)
     return scores

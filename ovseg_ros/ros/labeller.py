@@ -43,7 +43,7 @@ class ImageLabeller:
         if len(self.names) > MAX_LABELS:
             raise OvsegError(f"{len(self.names)} concepts don't fit into mono8: name at most {MAX_LABELS} in concepts")
         self._backend = backend
-        self._label = PixelLabeller(backend, self.names)
+        self._label = PixelLabeller(backend.space, self.names, backend.vocabulary)
 
     def __call__(self, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(H, W, 3) uint8 -> (H, W) int32 labels, 0 for none, and (H, W) uint8 confidence, 255 for certain."""

@@ -11,6 +11,7 @@ from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from ovseg_ros.errors import OvsegError
+from ovseg_ros.query import look_again
 from ovseg_ros.ros.interfaces import MapFile, QueryMap
 from ovseg_ros.ros.messages import match_messages, ray_match_messages
 from ovseg_ros.ros.parameters import MAX_MATCHES, Parameters
@@ -100,15 +101,20 @@ class MapServices:
 
 
 def summary(queries: Sequence[str], answers: Answers) -> str:
-    """One sentence about the answers: what wasn't found or only seen far off, or how many matches there are."""
+    """One sentence about the answers: what wasn't found or only seen far off, or how many matches there are.
+
+    And what less than all of the map was asked for.
+    """
     if not (answers.voxel_count or answers.rays):
         return "the map is empty: no frame has been integrated yet (see /diagnostics)"
     found, beyond = ({match.query for match in matches} for matches in (answers.matches, answers.rays))
     absent = [query for query in queries if query not in found]
     if absent:
         far = [query for query in absent if query in beyond]
-        return f"no match for {_quoted(absent)}" + (f"; beyond depth range was seen {_quoted(far)}" if far else "")
-    return f"{len(answers.matches)} match{'' if len(answers.matches) == 1 else 'es'}"
+        parts = [f"no match for {_quoted(absent)}", f"beyond depth range was seen {_quoted(far)}" if far else ""]
+    else:
+        parts = [f"{len(answers.matches)} match{'' if len(answers.matches) == 1 else 'es'}"]
+    return "; ".join(filter(None, [*parts, look_again(answers.partly_asked)]))
 
 
 def _quoted(queries: Sequence[str]) -> str:

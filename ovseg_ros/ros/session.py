@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,18 +14,29 @@ import torch
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping import MappingConfig, SemanticMap, storage
-from ovseg_ros.query import Match, RayMatch, ask, ask_rays, label_voxels, score_voxels
+from ovseg_ros.query import Match, RayMatch, ask, ask_rays, label_voxels, partly_asked, score_voxels, space_of
 from ovseg_ros.ros.snapshots import LabelledImage, as_array, newest_stamp
 from ovseg_ros.segmentation import PixelLabeller
-from ovseg_ros.types import InvalidFrameError, LanguageSpace, RgbdFrame, Segmentation, Segmenter
-from ovseg_ros.vocabulary import GENERIC_NEGATIVES
+from ovseg_ros.types import (
+    ConceptSpace,
+    InvalidFrameError,
+    LanguageSpace,
+    PromptedSegmenter,
+    RgbdFrame,
+    Segmentation,
+    Segmenter,
+)
+from ovseg_ros.vocabulary import GENERIC_NEGATIVES, Vocabulary
 
 View = TypeVar("View")
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Places and directions that answer one request, with the state of the map they were found in."""
+    """Places and directions that answer one request, with the state of the map they were found in.
+
+    ``partly_asked`` has the queries for what less than all of the map was asked for, with that share.
+    """
 
     revision: int
     voxel_count: int
@@ -33,6 +44,7 @@ class Answers:
     stamp_ns: int
     matches: tuple[Match, ...]
     rays: tuple[RayMatch, ...]
+    partly_asked: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,15 @@ class _Newest:
     camera_frame: str
 
 
+@dataclass(frozen=True)
+class _Labeller:
+    """Labels images that were asked for ``concepts`` with the names of ``vocabulary``."""
+
+    concepts: tuple[str, ...]
+    vocabulary: Vocabulary
+    label: PixelLabeller
+
+
 class MapSession:
     """What a configured node works with.
 
@@ -99,9 +120,10 @@ class MapSession:
         self._backend = backend
         self._device = device
         self._lock = threading.Lock()
+        self._vocabulary_lock = threading.Lock()
         self._generation = 0
         self._newest: _Newest | None = None
-        self._labeller: PixelLabeller | None = None
+        self._labeller: _Labeller | None = None
         self._map = SemanticMap(
             config, space=backend.space.id, vocabulary=backend.vocabulary, device=device, frame_id=frame_id
         )
@@ -175,6 +197,7 @@ class MapSession:
                 stamp_ns=newest_stamp(self._map),
                 matches=tuple(matches),
                 rays=rays,
+                partly_asked=partly_asked(self._map, asked),
             )
 
     def scored_cloud(self, query: str) -> ScoredCloud:
@@ -200,14 +223,41 @@ class MapSession:
 
     def labelled_image(self) -> LabelledImage | None:
         """The newest frame in the map; None before the first, or without a vocabulary."""
-        newest, names = self._newest, self._backend.vocabulary.names
+        newest, vocabulary = self._newest, self._map.vocabulary
+        names = vocabulary.names
         if newest is None or not names:
             return None
-        if self._labeller is None:
-            self._labeller = PixelLabeller(self._backend, names)
+        concepts, labeller = newest.segmentation.concepts, self._labeller
+        if labeller is None or (labeller.concepts, labeller.vocabulary) != (concepts, vocabulary):
+            space = self._backend.space
+            if concepts and isinstance(space, ConceptSpace):
+                space = space.of(concepts, vocabulary)
+            labeller = _Labeller(concepts, vocabulary, PixelLabeller(space, names, vocabulary))
+            self._labeller = labeller
         rgb = newest.frame.rgb
-        labels = self._labeller(newest.segmentation, rgb.shape[0], rgb.shape[1]).labels
+        labels = labeller.label(newest.segmentation, rgb.shape[0], rgb.shape[1]).labels
         return LabelledImage(as_array(rgb), as_array(labels), names, newest.camera_frame, newest.frame.stamp_ns)
+
+    def set_vocabulary(self, concepts: Sequence[str]) -> int:
+        """Look for other concepts from the next image on, and label and ask the map by them.
+
+        A map of language features holds all concepts already: its labels and answers change at once.
+
+        Args:
+            concepts: each with further words for it, such as "sofa, couch".
+
+        Returns:
+            Revision of the map.
+
+        Raises:
+            OvsegError: naming what is wrong with the words; nothing has changed.
+        """
+        vocabulary = Vocabulary.parse(concepts)
+        with self._vocabulary_lock:
+            self._prepare(vocabulary)
+            with self._lock:
+                self._map.set_vocabulary(vocabulary)
+                return self._map.revision
 
     def read(self, view: Callable[[SemanticMap, LanguageSpace], View]) -> View:
         """What ``view`` makes of the map and its words, while the map holds still; it must copy what it returns."""
@@ -224,7 +274,8 @@ class MapSession:
     def load(self, path: str) -> tuple[int, int]:
         """Take the map in ``path`` in place of the present one; return its revision and number of voxels.
 
-        Its settings come with it, except for the limit on memory: that is this machine's.
+        Its settings come with it, except for the limit on memory: that is this machine's. So do its words: a model
+        that finds only what it is told to looks for those from now on.
 
         Raises:
             OvsegError: the file is refused, or its map belongs to other weights or another frame than ours,
@@ -243,12 +294,15 @@ class MapSession:
                 f"{self._map.frame_id!r}: start the node with frames.map:={loaded.frame_id}"
             )
         self._check_features(loaded, path)
-        with self._lock:
-            loaded.limit_memory(self._map.config.memory_limit)
-            self._map = loaded
-            self._newest = None
-            self._generation += 1
-            return loaded.revision, loaded.voxel_count
+        with self._vocabulary_lock:
+            if isinstance(self._backend, PromptedSegmenter) and loaded.vocabulary:
+                self._backend.look_for(loaded.vocabulary)
+            with self._lock:
+                loaded.limit_memory(self._map.config.memory_limit)
+                self._map = loaded
+                self._newest = None
+                self._generation += 1
+                return loaded.revision, loaded.voxel_count
 
     def clear(self) -> int:
         """Forget all voxels; return how many there were."""
@@ -268,7 +322,7 @@ class MapSession:
     def _check_features(self, loaded: SemanticMap, path: str) -> None:
         if not loaded.voxel_count:
             return
-        space = self._backend.space
+        space = space_of(loaded, self._backend.space)
         try:
             feature = torch.zeros(1, loaded.channels, device=loaded.device)
             space.align(feature).cpu() @ space.encode_text(GENERIC_NEGATIVES[:1]).T
@@ -277,6 +331,13 @@ class MapSession:
                 f"the map in {path} has features of {loaded.channels} channels, which {space.id!r} doesn't "
                 "make: the file is damaged or of another program, map again"
             ) from error
+
+    def _prepare(self, vocabulary: Vocabulary) -> None:
+        """Have the model take the words; it refuses those that it can't."""
+        if isinstance(self._backend, PromptedSegmenter):
+            self._backend.look_for(vocabulary)
+        else:
+            self._backend.space.encode_text([word for group in vocabulary.synonyms for word in group])
 
     def _voxels_in_all(self) -> int:
         return self._map.voxel_count + self._map.evicted_voxel_count

@@ -9,7 +9,7 @@ import torch
 
 from ovseg_ros.mapping import SemanticMap
 from ovseg_ros.mapping.projection import ground_plan
-from ovseg_ros.query import label_features
+from ovseg_ros.query import label_features, space_of
 from ovseg_ros.types import LanguageSpace
 
 
@@ -112,7 +112,7 @@ def ray_snapshot(semantic_map: SemanticMap, space: LanguageSpace, limit: int) ->
         origins=as_array(columns["origins"][heaviest]),
         directions=as_array(rays.directions[heaviest]),
         weights=as_array(columns["weights"][heaviest]),
-        labels=as_array(label_features(columns["features"][heaviest], space, names)),
+        labels=as_array(label_features(semantic_map.ray_features[heaviest], space_of(semantic_map, space), names)),
         label_count=len(names),
         frame_id=semantic_map.frame_id,
         stamp_ns=newest_stamp(semantic_map),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.types import LanguageSpace, PixelClassifier, Segmentation, Segmenter
-from ovseg_ros.vocabulary import GENERIC_NEGATIVES
+from ovseg_ros.vocabulary import GENERIC_NEGATIVES, Vocabulary
 
 SMOOTHING = 4
 """Labels are decided on a grid so much finer than the features', by interpolated cosines."""
@@ -36,7 +36,7 @@ def label_image(
     if not texts:
         raise OvsegError("there is nothing to look for: give at least one word")
     image = torch.from_numpy(np.ascontiguousarray(rgb))
-    words = competing_words(segmenter, texts)
+    words = competing_words(segmenter.space, texts, segmenter.vocabulary)
     best = (
         segmenter.classify(image, words)
         if isinstance(segmenter, PixelClassifier)
@@ -48,13 +48,13 @@ def label_image(
     return labels.numpy(), shares
 
 
-def competing_words(segmenter: Segmenter, texts: Sequence[str]) -> torch.Tensor:
-    """(N + M, D): the vectors of N texts, then those of the M words of the backend that mean something else."""
-    wanted = segmenter.space.encode_text(list(texts))
-    others = segmenter.space.encode_text([*segmenter.vocabulary.names, *GENERIC_NEGATIVES])
+def competing_words(space: LanguageSpace, texts: Sequence[str], vocabulary: Vocabulary) -> torch.Tensor:
+    """(N + M, D): the vectors of N texts, then those of the M words that compete and mean something else."""
+    wanted = space.encode_text(list(texts))
+    others = space.encode_text([*vocabulary.names, *GENERIC_NEGATIVES])
     nearest, which = (others @ wanted.T).max(dim=0)
     competes = torch.ones(len(others), dtype=torch.bool)
-    competes[which[nearest >= segmenter.space.same_meaning]] = False
+    competes[which[nearest >= space.same_meaning]] = False
     return torch.cat((wanted, others[competes]))
 
 

@@ -10,7 +10,8 @@ import torch.nn.functional as functional
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.segmentation.labels import competing_words, word_cosines
-from ovseg_ros.types import Segmentation, Segmenter
+from ovseg_ros.types import LanguageSpace, Segmentation
+from ovseg_ros.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -30,19 +31,20 @@ class PixelLabeller:
     """Labels images by nearest words. The words are encoded once.
 
     Args:
-        segmenter: whose features are labelled; its vocabulary competes with the texts.
+        space: of the features that are labelled.
         texts: what to look for.
+        vocabulary: competes with the texts.
 
     Raises:
         OvsegError: without texts.
     """
 
-    def __init__(self, segmenter: Segmenter, texts: Sequence[str]) -> None:
+    def __init__(self, space: LanguageSpace, texts: Sequence[str], vocabulary: Vocabulary) -> None:
         if not texts:
             raise OvsegError("there is nothing to look for: give at least one word")
-        self._space = segmenter.space
+        self._space = space
         self._count = len(texts)
-        self._words = competing_words(segmenter, texts)
+        self._words = competing_words(space, texts, vocabulary)
 
     def __call__(self, segmentation: Segmentation, height: int, width: int) -> PixelLabels:
         """Label the pixels of an image of this size, by the cosines of `word_cosines`."""

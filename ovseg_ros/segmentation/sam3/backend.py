@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from importlib.util import find_spec
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.segmentation.registry import BackendInfo
-from ovseg_ros.segmentation.sam3.config import Sam3Config, read_config
-from ovseg_ros.segmentation.sam3.locate import LICENCE, fetch_model, find_model, weights_digest
+from ovseg_ros.segmentation.sam3.config import read_config
+from ovseg_ros.segmentation.sam3.locate import LICENCE, fetch_model, find_model
 from ovseg_ros.segmentation.sam3.segmenter import Sam3Segmenter
 from ovseg_ros.segmentation.sam3.space import NAME, Sam3Space
 from ovseg_ros.segmentation.sam3.vocabulary_file import read_concepts
@@ -39,20 +38,5 @@ def load(device: str) -> Sam3Segmenter:
 
 
 def language_space(space_id: str) -> Sam3Space:
-    """The space of the weights and the vocabulary in the settings.
-
-    Raises:
-        OvsegError: if ``space_id`` names others.
-    """
-    return _language_space(space_id, read_config())
-
-
-@lru_cache(maxsize=1)
-def _language_space(wanted: str, config: Sam3Config) -> Sam3Space:
-    space = Sam3Space(weights_digest(fetch_model(config.weights)), read_concepts(config.vocabulary))
-    if space.id != wanted:
-        raise OvsegError(
-            f"the map's scores are of {wanted!r}, weights {config.weights} and vocabulary {config.vocabulary} give "
-            f"{space.id!r}: set both to those that made the map, or build it again"
-        )
-    return space
+    """The space with this id, of any weights: words are names of concepts, which come with each map."""
+    return Sam3Space(space_id)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, replace
 
-from ovseg_ros.errors import OvsegError
-from ovseg_ros.vocabulary import MAX_CONCEPTS, MAX_NAME_LENGTH, Vocabulary, normalise
+from ovseg_ros.vocabulary import Vocabulary, check_groups, checked_word
 
-SHOWN_CHARACTERS = 60
+DISTRACTOR = "NOT "
+"""Begins the name of a distractor's channel. Words of concepts are lower case, so none begins like that."""
 
 
 @dataclass(frozen=True)
@@ -61,18 +59,8 @@ class Concepts:
             OvsegError: if nothing is asked for, or a word is empty, over-long or used for two concepts.
         """
         concepts = [_normalised(Concept(entry) if isinstance(entry, str) else entry) for entry in entries]
-        owners: dict[str, str] = {}
-        for concept in concepts:
-            for word in concept.prompts:
-                if word in owners:
-                    raise OvsegError(
-                        f"the word {word!r} is asked for twice, as {owners[word]!r} and as {concept.name!r}: remove one"
-                    )
-                owners[word] = concept.name
-        if all(concept.distractor for concept in concepts):
-            raise OvsegError("the vocabulary has 0 concepts to look for: give at least one")
-        if len(concepts) > MAX_CONCEPTS:
-            raise OvsegError(f"{len(concepts)} concepts are more than the limit of {MAX_CONCEPTS}: shorten the list")
+        check_groups([concept.prompts for concept in concepts if not concept.distractor])
+        check_groups([concept.prompts for concept in concepts])
         return cls(tuple(sorted(concepts, key=lambda concept: concept.distractor)))
 
     def __len__(self) -> int:
@@ -94,24 +82,37 @@ class Concepts:
         return tuple(index for index, concept in enumerate(self.entries) for _ in concept.prompts)
 
     @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the scores, as maps keep them: those of distractors begin with `DISTRACTOR`."""
+        return tuple(DISTRACTOR + entry.name if entry.distractor else entry.name for entry in self.entries)
+
+    def looking_for(self, vocabulary: Vocabulary) -> Concepts:
+        """Concepts for a plain vocabulary: drawn and ranked as the one here that shares a word, else plain things.
+
+        Distractors stay, except those that are now looked for.
+
+        Raises:
+            OvsegError: as `of`.
+        """
+        known = {word: entry for entry in reversed(self.entries) for word in entry.prompts}
+        wanted: list[Concept] = []
+        taken: set[str] = set()
+        for group in vocabulary.synonyms:
+            # In a vocabulary of merged maps two concepts may share a word.
+            words = [word for word in group if word not in taken]
+            if words:
+                like = next((known[word] for word in words if word in known), Concept(words[0]))
+                wanted.append(Concept(words[0], tuple(words[1:]), like.stuff, like.priority))
+            taken.update(words)
+        rest = (entry for entry in self.entries if entry.distractor and taken.isdisjoint(entry.prompts))
+        return Concepts.of([*wanted, *rest])
+
+    @property
     def vocabulary(self) -> Vocabulary:
         """The asked concepts, as maps and questions know them."""
         return Vocabulary(tuple(concept.prompts for concept in self.asked))
 
-    @property
-    def digest(self) -> str:
-        """12 hexadecimal digits that change with anything in the vocabulary."""
-        content = json.dumps([astuple(concept) for concept in self.entries])
-        return hashlib.sha256(content.encode()).hexdigest()[:12]
-
 
 def _normalised(concept: Concept) -> Concept:
-    words = [normalise(word) for word in (concept.name, *concept.synonyms)]
-    for word, raw in zip(words, (concept.name, *concept.synonyms), strict=True):
-        if not any(map(str.isalnum, word)) or len(word) > MAX_NAME_LENGTH:
-            raise OvsegError(
-                f"a concept needs a letter or digit and at most {MAX_NAME_LENGTH} characters, "
-                f"got {raw[:SHOWN_CHARACTERS]!r}: write a short noun phrase"
-            )
-    synonyms = tuple(word for word in dict.fromkeys(words[1:]) if word != words[0])
-    return Concept(words[0], synonyms, concept.stuff, concept.priority, concept.distractor)
+    name, *synonyms = dict.fromkeys(checked_word(word) for word in concept.prompts)
+    return replace(concept, name=name, synonyms=tuple(synonyms))

@@ -17,7 +17,7 @@ from ovseg_ros.segmentation.sam3.locate import weights_digest
 from ovseg_ros.segmentation.sam3.merging import MASK_THRESHOLD, LabelMaps, distinct_masks, label_maps, score_map
 from ovseg_ros.segmentation.sam3.network import Detections, ImageFeatures, Sam3Network
 from ovseg_ros.segmentation.sam3.prompts import EncodedPrompts, PromptEncoder
-from ovseg_ros.segmentation.sam3.space import Sam3Space
+from ovseg_ros.segmentation.sam3.space import Sam3Space, space_id
 from ovseg_ros.types import InstanceMask, Segmentation
 from ovseg_ros.vocabulary import Vocabulary
 
@@ -26,6 +26,7 @@ from ovseg_ros.vocabulary import Vocabulary
 class _Question:
     """All that changes with the vocabulary, in one piece, so that no image is asked half of two."""
 
+    concepts: Concepts
     space: Sam3Space
     prompts: EncodedPrompts
 
@@ -46,7 +47,7 @@ class Sam3Segmenter:
         >>> segmenter = Sam3Segmenter(folder, Concepts.of(["chair", "sofa"]), Sam3Config())  # doctest: +SKIP
         >>> segmenter(image).features.shape  # doctest: +SKIP
         torch.Size([2, 288, 288])
-        >>> segmenter.set_vocabulary(Concepts.of(["cup"]))  # doctest: +SKIP
+        >>> segmenter.look_for(Vocabulary.from_names(["cup"]))  # doctest: +SKIP
     """
 
     def __init__(self, folder: Path, concepts: Concepts, config: Sam3Config, device: str = "auto") -> None:
@@ -62,7 +63,7 @@ class Sam3Segmenter:
             OvsegError: if the model, a prompt or the device can't be used.
         """
         self._config = config
-        self._weights = weights_digest(folder)
+        self._space = Sam3Space(space_id(weights_digest(folder)))
         place = resolve_device(device)
         self._network = Sam3Network.load(folder, place, _dtype(config, place))
         self._encoder = PromptEncoder.load(folder, self._network)
@@ -76,24 +77,28 @@ class Sam3Segmenter:
     @property
     def concepts(self) -> Concepts:
         """What is looked for now."""
-        return self._question.space.concepts
+        return self._question.concepts
 
     @property
     def vocabulary(self) -> Vocabulary:
         """The asked concepts with their synonyms."""
         return self.concepts.vocabulary
 
-    @torch.inference_mode()
     def set_vocabulary(self, concepts: Concepts) -> None:
-        """Look for other concepts from the next image on; only words that are new are encoded.
+        """Look for other concepts from the next image on, and remember how they are drawn and ranked.
 
-        Safe while another thread segments: that image is finished with the vocabulary it began with.
+        Safe while another thread segments: that image is finished with the vocabulary it began with. Only words that
+        are new are encoded.
 
         Raises:
             OvsegError: for a prompt that is too long; the vocabulary then stays as it was.
         """
-        prompts = self._encoder.encode(concepts.prompts)
-        self._question = _Question(Sam3Space(self._weights, concepts), prompts)
+        self._ask(concepts)
+        self._known = concepts
+
+    def look_for(self, vocabulary: Vocabulary) -> None:
+        """The same for plain words: what `set_vocabulary` last said of them holds, and its distractors stay."""
+        self._ask(self._known.looking_for(vocabulary))
 
     @torch.inference_mode()
     def __call__(self, rgb: torch.Tensor) -> Segmentation:
@@ -113,7 +118,7 @@ class Sam3Segmenter:
         if rgb.dtype != torch.uint8 or rgb.dim() != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
             raise OvsegError(f"a colour image is (H, W, 3) uint8, got {tuple(rgb.shape)} {rgb.dtype}")
         question = self._question
-        concepts = question.space.concepts
+        concepts = question.concepts
         image = self._network.encode_image(rgb)
         drawn = _Drawn(concepts)
         step = self._config.prompts_at_once
@@ -122,18 +127,18 @@ class Sam3Segmenter:
             owners = concepts.owners[part]
             found = self._network.detect(image, question.prompts.features[part], question.prompts.mask[part])
             self._draw(image, found, owners, concepts, drawn)
-        return self._merge(image, drawn, question.space)
+        return self._merge(image, drawn, concepts)
 
     def classify(self, rgb: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
         """(H, W, 3) uint8 image, (M, D) vectors of the space's words -> (H, W) int32: 0, or index of a word plus one.
 
         By thresholds and priorities (see `labels`); of two words for one concept the first is given.
         """
-        space = self.space
         maps = self.labels(self(rgb))
-        names = torch.zeros(len(space.concepts.asked) + 1, dtype=torch.int32)
+        asked = words.shape[1] - 1
+        names = torch.zeros(asked + 1, dtype=torch.int32)
         for index, axis in reversed(list(enumerate(words.argmax(dim=1).tolist()))):
-            if axis < len(space.concepts.asked):
+            if axis < asked:
                 names[axis + 1] = index + 1
         labels = names.to(maps.label.device)[maps.label.long()]
         return functional.interpolate(labels[None, None].float(), rgb.shape[:2], mode="nearest-exact")[0, 0].int()
@@ -144,12 +149,18 @@ class Sam3Segmenter:
         Raises:
             OvsegError: if it was made with another one.
         """
-        space = self.space
-        if segmentation.space != space.id:
+        concepts = self.concepts
+        if (segmentation.space, segmentation.concepts) != (self._space.id, concepts.channels):
             raise OvsegError(
-                f"the segmentation is of {segmentation.space!r}, not of {space.id!r}: segment the image again"
+                f"the segmentation is of {segmentation.space!r} and {len(segmentation.concepts)} concepts, not what "
+                "is looked for now: segment the image again"
             )
-        return label_maps(segmentation.features, space.concepts.entries, self._config.label_threshold)
+        return label_maps(segmentation.features, concepts.entries, self._config.label_threshold)
+
+    @torch.inference_mode()
+    def _ask(self, concepts: Concepts) -> None:
+        prompts = self._encoder.encode(concepts.prompts)
+        self._question = _Question(concepts, self._space.of(concepts.channels, concepts.vocabulary), prompts)
 
     def _draw(
         self, image: ImageFeatures, found: Detections, owners: Sequence[int], concepts: Concepts, drawn: _Drawn
@@ -171,10 +182,10 @@ class Sam3Segmenter:
             if concepts.entries[owner].stuff:
                 drawn.dense[owner].append(dense[row] * found.presence[prompt])
 
-    def _merge(self, image: ImageFeatures, drawn: _Drawn, space: Sam3Space) -> Segmentation:
-        features = torch.zeros(len(space.concepts), *image.grid, device=self._network.device)
+    def _merge(self, image: ImageFeatures, drawn: _Drawn, concepts: Concepts) -> Segmentation:
+        features = torch.zeros(len(concepts), *image.grid, device=self._network.device)
         instances: list[InstanceMask] = []
-        for index, concept in enumerate(space.concepts.entries):
+        for index, concept in enumerate(concepts.entries):
             layers = drawn.dense[index]
             if drawn.masks[index]:
                 masks, scores = torch.cat(drawn.masks[index]), torch.cat(drawn.scores[index])
@@ -186,7 +197,7 @@ class Sam3Segmenter:
                     instances += _instances(concept, masks, scores)
             if layers:
                 features[index] = torch.stack(layers).amax(dim=0)
-        return Segmentation(features, space.id, tuple(instances))
+        return Segmentation(features, self._space.id, tuple(instances), concepts.channels)
 
 
 def _instances(concept: Concept, masks: torch.Tensor, scores: torch.Tensor) -> list[InstanceMask]:
