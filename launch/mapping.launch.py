@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from launch import Action, LaunchContext, LaunchDescription
@@ -13,7 +14,6 @@ from ovseg_ros.ros.launching import MAPPING_ARGUMENTS, pose_source, remappings
 
 SHARE = Path(__file__).parents[1]
 PACKAGE = "ovseg_ros"
-OUTPUTS = ("semantic_cloud", "query_heatmap", "frontiers", "rays", "occupancy", "overlay")
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -35,9 +35,8 @@ def start(context: LaunchContext) -> list[Action]:
     given = {argument.name: context.launch_configurations[argument.name] for argument in MAPPING_ARGUMENTS}
     demo = given["demo"] == "true"
     sensor = given["sensor"] or ("simulation" if demo else "")
-    topics = remappings(
-        sensor, given["rgb_topic"], given["depth_topic"], given["camera_info_topic"], given["pose_topic"]
-    )
+    names = ("rgb_topic", "depth_topic", "camera_info_topic", "pose_topic", "odom_topic")
+    topics = remappings(sensor, *(given[name] for name in names))
     time = {"use_sim_time": given["use_sim_time"] == "true"}
     common = {"namespace": given["namespace"], "output": "screen"}
     logging = ["--ros-args", "--log-level", given["log_level"]]
@@ -47,7 +46,10 @@ def start(context: LaunchContext) -> list[Action]:
         name="mapping_node",
         parameters=[
             *parameter_files(sensor, given["params_file"]),
-            time | backend(given["backend"]) | pose_source(given["pose_topic"], demo=demo),
+            time
+            | named("backend", given["backend"])
+            | named("mapping.layers", given["layers"])
+            | pose_source(given["pose_topic"], given["odom_topic"], demo=demo),
         ],
         remappings=topics,
         arguments=logging,
@@ -97,12 +99,12 @@ def parameter_files(sensor: str, params_file: str) -> list[str]:
     return overlay + ([params_file] if params_file else [])
 
 
-def backend(name: str) -> dict[str, str]:
+def named(parameter: str, value: str) -> dict[str, str]:
     """The parameter, unless the files shall say it."""
-    return {"backend": name} if name else {}
+    return {parameter: value} if value else {}
 
 
 def rviz_remappings(topics: dict[str, str]) -> list[tuple[str, str]]:
     """The file names topics of the global namespace; here are those of this launch."""
-    inputs = [(f"/{name}", topics.get(name, name)) for name in ("rgb/image", "camera_pose")]
-    return inputs + [(f"/mapping_node/{name}", f"mapping_node/{name}") for name in OUTPUTS]
+    shown = re.findall(r"Value: /(\S+)", (SHARE / "rviz" / "mapping.rviz").read_text(encoding="utf-8"))
+    return [(f"/{name}", topics.get(name, name)) for name in shown]

@@ -29,7 +29,7 @@ def start(context: LaunchContext) -> list[Action]:
     parameters: dict[str, object] = {"use_sim_time": given["use_sim_time"] == "true"}
     if given["backend"]:
         parameters["backend"] = given["backend"]
-    topics = [pair for pair in remappings(given["sensor"], given["rgb_topic"], "", "", "") if pair[0] == "rgb/image"]
+    topics = [pair for pair in remappings(given["sensor"], given["rgb_topic"]) if pair[0] == "rgb/image"]
     node = LifecycleNode(
         package="ovseg_ros",
         executable="segmentation_node",

@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from ovseg_ros.errors import OvsegError
+from ovseg_ros.mapping import LAYERS
+from ovseg_ros.ros import launching
 from ovseg_ros.ros.launching import (
     BAG_DEFAULTS,
     MAPPING_ARGUMENTS,
@@ -51,6 +53,10 @@ def test_the_arguments_are_those_of_the_contract() -> None:
         assert argument.sentence.endswith(".")
 
 
+def test_the_layers_are_those_of_maps() -> None:
+    assert launching.LAYERS == LAYERS
+
+
 @pytest.mark.parametrize("sensor", SENSORS)
 def test_an_overlay_changes_parameters_that_exist_within_their_limits(sensor: str, root: Path) -> None:
     overlay = flat(yaml.safe_load((root / "config" / f"{sensor}.yaml").read_text())["/**"]["ros__parameters"])
@@ -62,8 +68,8 @@ def test_an_overlay_changes_parameters_that_exist_within_their_limits(sensor: st
 
 
 def test_a_topic_given_wins_over_the_sensors() -> None:
-    assert remappings("", "", "", "", "") == remappings("simulation", "", "", "", "") == []
-    given = dict(remappings("realsense", "/front/rgb", "", "", "/slam/pose"))
+    assert remappings("") == remappings("simulation") == []
+    given = dict(remappings("realsense", rgb="/front/rgb", pose="/slam/pose"))
     assert given == {
         "rgb/image": "/front/rgb",
         "depth/image": SENSORS["realsense"].depth,
@@ -71,15 +77,20 @@ def test_a_topic_given_wins_over_the_sensors() -> None:
         "camera_pose": "/slam/pose",
     }
     with pytest.raises(OvsegError, match="take one of realsense"):
-        remappings("sonar", "", "", "", "")
+        remappings("sonar")
+    assert remappings("", odometry="/vins/odometry") == [("odom", "/vins/odometry")]
 
 
 def test_poses_on_a_topic_are_used_where_tf_is_installed_too() -> None:
-    assert pose_source("", demo=False) == {}
+    assert pose_source("", "", demo=False) == {}
     chosen = {spec.name: spec for spec in MAPPING_PARAMETERS}["pose_source"].choices
-    for given in (pose_source("/slam/pose", demo=False), pose_source("", demo=True)):
+    for given in (pose_source("/slam/pose", "", demo=False), pose_source("", "", demo=True)):
         assert given == {"pose_source": "pose"}
         assert given["pose_source"] in chosen
+    assert pose_source("", "/odom", demo=False) == {"pose_source": "odometry"}
+    for demo, pose_topic in ((True, ""), (False, "/slam/pose")):
+        with pytest.raises(OvsegError, match="name one of them"):
+            pose_source(pose_topic, "/odom", demo=demo)
 
 
 def load(root: Path, name: str) -> Any:
@@ -137,6 +148,8 @@ def test_the_demo_starts_a_player_and_rviz_in_the_namespace(root: Path) -> None:
     shown = dict(nodes["/robot/rviz2"].expanded_remapping_rules)
     assert shown["/rgb/image"] == "/front/rgb"
     assert shown["/mapping_node/overlay"] == "mapping_node/overlay"
+    displays = yaml.safe_load((root / "rviz" / "mapping.rviz").read_text())["Visualization Manager"]["Displays"]
+    assert shown.keys() == {display["Topic"]["Value"] for display in displays if "Topic" in display}
 
 
 def test_a_recording_is_played_when_the_node_is_active(root: Path) -> None:

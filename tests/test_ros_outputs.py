@@ -22,10 +22,19 @@ from ovseg_ros.ros.publishers import OUTPUTS
 from ovseg_ros.ros.snapshots import RaySnapshot
 
 INPUTS = {COLOUR_TOPIC: "Image", DEPTH_TOPIC: "Image", CAMERA_INFO_TOPIC: "CameraInfo", POSE_TOPIC: "PoseStamped"}
-TYPES = {f"/mapping_node/{name}": kind.__name__ for name, (kind, _) in OUTPUTS.items()}
+TYPES = {f"/mapping_node/{name}": topic.kind.__name__ for name, topic in OUTPUTS.items()}
 TYPES |= {f"/{name}": kind for name, kind in INPUTS.items()}
+# Drawn before another change publishes it.
+TYPES.setdefault("/mapping_node/objects", "MarkerArray")
 SHOWN_BY = {"PointCloud2": "PointCloud2", "MarkerArray": "MarkerArray", "Map": "OccupancyGrid", "Image": "Image"}
 SHOWN_BY["Pose"] = "PoseStamped"
+RVIZ = {
+    "Display": {*SHOWN_BY, "Grid", "TF"},
+    "Tool": {"FocusCamera", "Interact", "Measure", "MoveCamera", "PublishPoint", "Select", "SetGoal"},
+    "View": {"Orbit", "TopDownOrtho", "XYOrbit"},
+    "Panel": {"rviz_common/Displays", "rviz_common/Selection", "rviz_common/Time", "rviz_common/Views"},
+}
+"""Plugins that every RViz has."""
 
 
 def rays(keys: list[tuple[int, int]], labels: list[int]) -> RaySnapshot:
@@ -64,27 +73,48 @@ def test_an_occupancy_grid_has_its_rows_along_y() -> None:
 def test_rviz_shows_every_output_with_the_type_and_quality_that_it_has(root: Path) -> None:
     manager = yaml.safe_load((root / "rviz" / "mapping.rviz").read_text())["Visualization Manager"]
     assert manager["Global Options"]["Fixed Frame"] == "map"
-    shown = {display["Topic"]["Value"]: display for display in manager["Displays"] if "Topic" in display}
-    assert {f"/mapping_node/{name}" for name in OUTPUTS} <= shown.keys() <= TYPES.keys()
-    for topic, display in shown.items():
-        assert SHOWN_BY[display["Class"].removeprefix("rviz_default_plugins/")] == TYPES[topic]
-        assert display["Enabled"]
-    for name, (_, quality) in OUTPUTS.items():
-        durability = shown[f"/mapping_node/{name}"]["Topic"]["Durability Policy"]
-        assert durability.upper().replace(" ", "_") == quality.durability.name.replace("SYSTEM_DEFAULT", "VOLATILE")
+    displays = [display for display in manager["Displays"] if "Topic" in display]
+    shown = {display["Topic"]["Value"] for display in displays}
+    assert {f"/mapping_node/{name}" for name in OUTPUTS} <= shown <= TYPES.keys()
+    for display in displays:
+        topic, name = display["Topic"], display["Topic"]["Value"].removeprefix("/mapping_node/")
+        assert SHOWN_BY[display["Class"].removeprefix("rviz_default_plugins/")] == TYPES[topic["Value"]]
+        if name in OUTPUTS:
+            durability = OUTPUTS[name].quality.durability.name.replace("SYSTEM_DEFAULT", "VOLATILE")
+            assert topic["Durability Policy"].upper().replace(" ", "_") == durability
+
+
+def test_rviz_needs_nothing_but_its_own_plugins_and_shows_all_of_them_at_once(root: Path) -> None:
+    layout = yaml.safe_load((root / "rviz" / "mapping.rviz").read_text())
+    manager = layout["Visualization Manager"]
+    views = [manager["Views"]["Current"]]
+    for kind, items in (("Display", manager["Displays"]), ("Tool", manager["Tools"]), ("View", views)):
+        assert {item["Class"].removeprefix("rviz_default_plugins/") for item in items} <= RVIZ[kind]
+    assert {panel["Class"] for panel in layout["Panels"]} <= RVIZ["Panel"]
+    displays = manager["Displays"]
+    assert all(display["Enabled"] and display["Value"] for display in displays)
+    assert {"Colour", "Objects", "Camera", "TF"} <= {display["Name"] for display in displays}
+    clouds = [d for d in displays if d.get("Topic", {}).get("Value") == "/mapping_node/semantic_cloud"]
+    assert {(cloud["Color Transformer"], cloud.get("Channel Name")) for cloud in clouds} == {
+        ("RGB8", None),
+        ("Intensity", "label"),
+    }
 
 
 def test_foxglove_shows_topics_that_exist(root: Path) -> None:
     layout = json.loads((root / "foxglove" / "mapping.json").read_text())
     panels: dict[str, Any] = layout["configById"]
     images = [panel["imageMode"]["imageTopic"] for name, panel in panels.items() if name.startswith("Image!")]
-    assert {*panels["3D!map"]["topics"], *images} <= TYPES.keys()
-    assert {f"/mapping_node/{name}" for name in OUTPUTS} <= {*panels["3D!map"]["topics"], *images}
+    scenes = [panel["topics"] for name, panel in panels.items() if name.startswith("3D!")]
+    in_space = {topic: settings for scene in scenes for topic, settings in scene.items()}
+    assert {*in_space, *images} <= TYPES.keys()
+    assert {f"/mapping_node/{name}" for name in OUTPUTS} <= {*in_space, *images}
     assert [TYPES[topic] for topic in images] == ["Image"] * len(images)
+    assert all(settings["visible"] for scene in scenes for settings in scene.values())
+    fields = {scene["/mapping_node/semantic_cloud"]["colorField"] for scene in scenes}
+    assert fields == {"rgb", "label"}
 
+    def panels_of(layout: Any) -> list[str]:
+        return [layout] if isinstance(layout, str) else panels_of(layout["first"]) + panels_of(layout["second"])
 
-def test_the_launch_file_moves_every_output_that_rviz_shows(root: Path) -> None:
-    line = next(
-        line for line in (root / "launch" / "mapping.launch.py").read_text().splitlines() if line.startswith("OUTPUTS")
-    )
-    assert yaml.safe_load(line.partition("(")[2].rstrip(")").join("[]")) == list(OUTPUTS)
+    assert sorted(panels_of(layout["layout"])) == sorted(panels)

@@ -17,6 +17,14 @@ BAG_STORAGES, BAG_DEPTHS = ("sqlite3", "mcap"), ("32FC1", "16UC1")
 BAG_ROLES = ("rgb", "depth", "camera_info", "pose")
 MAP_LAYERS = ("voxels", "occupancy", "frontiers", "rays")
 DEMO_ROOMS, DEMO_SEED = 1, 7
+BEGINNING = """\
+to begin:
+  ovseg demo                               a generated room, mapped and asked; nothing else is needed
+  ovseg map MY_BAG -o my.ovmap             a map of a recording or a rosbag2
+  ovseg query my.ovmap couch "blue chair"  where these are, in metres
+
+`ovseg VERB --help` has the options of a verb and an example. Exit status: 0, 1 (failed; one line says why),
+2 (bad arguments)."""
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -38,35 +46,87 @@ def _check_demo(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="ovseg", description="A 3D memory for robots that can be asked questions in words."
+        prog="ovseg",
+        description="A 3D memory for robots that can be asked questions in words.",
+        epilog=BEGINNING,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"ovseg_ros {__version__}")
     group = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
-    demo = _verb(group, "demo", verbs.demo, "see a room through real ROS 2 nodes, map it, ask it questions")
-    demo.add_argument("sequence", nargs="?", type=Path, help="a recording to play instead of a generated room")
-    demo.add_argument("--dataset", choices=RECORDINGS, default="auto", help="layout of the recording")
-    demo.add_argument("--ask", nargs="+", metavar="TEXT", help="what to ask about a recording")
+    demo = _verb(
+        group,
+        "demo",
+        verbs.demo,
+        "see a room through real ROS 2 nodes, map it, ask it questions",
+        example="ovseg demo my_bag --ask chair 'red box'",
+    )
+    demo.add_argument("sequence", nargs="?", type=Path, help="a recording or a bag to play instead of a generated room")
     demo.add_argument(
-        "--rooms", type=_positive, default=DEMO_ROOMS, help="how many generated rooms (default %(default)s)"
+        "--dataset", choices=RECORDINGS, default="auto", help="layout of the recording (default: look at the folder)"
     )
     demo.add_argument(
-        "--seed", type=_count, default=DEMO_SEED, help="of the first room; training never uses seeds below 100000"
+        "--ask", nargs="+", metavar="TEXT", help="what to ask about a recording (default: eight household things)"
     )
-    demo.add_argument("--frames", type=_positive, default=80, help="per generated room (default %(default)s)")
-    demo.add_argument("-o", "--out", type=Path, default=Path("demo_output"), help="folder (default %(default)s)")
+    demo.add_argument(
+        "--rooms",
+        type=_positive,
+        default=DEMO_ROOMS,
+        metavar="N",
+        help="how many generated rooms (default %(default)s)",
+    )
+    demo.add_argument(
+        "--seed",
+        type=_count,
+        default=DEMO_SEED,
+        metavar="N",
+        help="of the first room; training never uses seeds below 100000 (default %(default)s)",
+    )
+    demo.add_argument(
+        "--frames", type=_positive, default=80, metavar="N", help="images of a generated room (default %(default)s)"
+    )
+    demo.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        default=Path("demo_output"),
+        metavar="FOLDER",
+        help="where maps, pictures and logs go (default %(default)s)",
+    )
     _add_model(demo)
     _add_voxel_size(demo)
 
-    rooms = _verb(group, "rooms", verbs.rooms, "generate a recording of a furnished room with ground truth")
-    rooms.add_argument("out", type=Path, help="new folder")
-    rooms.add_argument("--seed", type=_count, default=0, help="of the room (default %(default)s)")
-    rooms.add_argument("--frames", type=_positive, default=80, help="along the camera's path (default %(default)s)")
-    rooms.add_argument("--size", type=_size, default=(320, 240), metavar="WxH", help="of the images (default 320x240)")
-    rooms.add_argument("--layout", choices=LAYOUTS, default="replica", help="on disk (default %(default)s)")
-    rooms.add_argument("--no-noise", action="store_true", help="exact depth")
+    rooms = _verb(
+        group,
+        "rooms",
+        verbs.rooms,
+        "generate a recording of a furnished room with ground truth",
+        example="ovseg rooms my_room --seed 3",
+    )
+    rooms.add_argument("out", type=Path, metavar="FOLDER", help="new folder")
+    rooms.add_argument(
+        "--seed",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="which room: the same seed, the same room (default %(default)s)",
+    )
+    rooms.add_argument(
+        "--frames", type=_positive, default=80, metavar="N", help="images along the path (default %(default)s)"
+    )
+    rooms.add_argument(
+        "--size", type=_size, default=(320, 240), metavar="WxH", help="of the images, pixels (default 320x240)"
+    )
+    rooms.add_argument("--layout", choices=LAYOUTS, default="replica", help="of the files (default %(default)s)")
+    rooms.add_argument("--no-noise", action="store_true", help="exact depth (default: the noise of a depth camera)")
 
-    map_ = _verb(group, "map", verbs.map_, "build a map from a recording, without ROS")
+    map_ = _verb(
+        group,
+        "map",
+        verbs.map_,
+        "build a map from a recording, without ROS",
+        example="ovseg map my_bag -o flat.ovmap --topic depth=/camera/depth_registered",
+    )
     map_.add_argument("sequence", help="a recording or a bag; with --dataset rooms the seed of a room")
     map_.add_argument("--dataset", choices=DATASETS, default="auto", help="layout (default: look at the folder)")
     map_.add_argument(
@@ -80,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     map_.add_argument(
         "--slop", type=float, metavar="S", help="of a bag: seconds between colour and depth at most (default 0.05)"
     )
-    map_.add_argument("--every", type=_positive, default=1, metavar="N", help="use every N-th frame")
+    map_.add_argument("--every", type=_positive, default=1, metavar="N", help="use every N-th frame (default: all)")
     map_.add_argument(
         "--keyframe-distance",
         type=float,
@@ -95,22 +155,37 @@ def _parser() -> argparse.ArgumentParser:
         "--keyframe-period", type=float, default=0.0, metavar="S", help="or so many seconds passed (default: off)"
     )
     map_.add_argument(
-        "--max-depth", type=float, default=5.0, metavar="M", help="ignore farther readings (default %(default)s)"
+        "--max-depth",
+        type=float,
+        default=5.0,
+        metavar="M",
+        help="ignore farther readings, metres (default %(default)s)",
     )
     map_.add_argument(
-        "--feature-dtype", choices=("float32", "float16"), default="float32", help="of the map (default %(default)s)"
+        "--feature-dtype",
+        choices=("float32", "float16"),
+        default="float32",
+        help="precision of features; float16 takes 3 bytes a number instead of 4 (default %(default)s)",
     )
     map_.add_argument(
-        "--feature-voxel-size", type=float, default=0.0, metavar="M", help="share features in larger voxels, metres"
+        "--feature-voxel-size",
+        type=float,
+        default=0.0,
+        metavar="M",
+        help="share features in larger voxels, metres, a multiple of --voxel-size (default: don't)",
     )
     map_.add_argument(
-        "--feature-components", type=_count, default=0, metavar="K", help="compress features to K numbers"
+        "--feature-components",
+        type=_count,
+        default=0,
+        metavar="K",
+        help="compress features to K numbers (default: don't)",
     )
     map_.add_argument(
         "--layers",
         choices=MAP_LAYERS,
         default="voxels",
-        help="what the map holds; each includes those before (%(default)s)",
+        help="what the map holds; each includes those before (default %(default)s)",
     )
     map_.add_argument(
         "--region",
@@ -118,20 +193,26 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=(),
         metavar=("X0", "Y0", "Z0", "X1", "Y1", "Z1"),
-        help="map only this box, metres (default: everything)",
+        help="map only this box: lowest x y z, highest x y z, metres (default: everything)",
     )
     map_.add_argument(
         "--memory-limit",
         type=float,
         default=0.0,
         metavar="MB",
-        help="of the map while it grows; the rest waits in TMPDIR (default: no limit)",
+        help="megabytes of the map in memory while it grows; the rest waits in TMPDIR (default: no limit)",
     )
     map_.add_argument("-o", "--out", type=Path, required=True, metavar="MAP", help="file to write, NAME.ovmap")
     _add_model(map_)
     _add_voxel_size(map_)
 
-    record = _verb(group, "record", verbs.record, "write a bag that `ros2 bag play` plays, without ROS")
+    record = _verb(
+        group,
+        "record",
+        verbs.record,
+        "write a bag that `ros2 bag play` plays, without ROS",
+        example="ovseg record my_room -o my_bag --storage mcap",
+    )
     record.add_argument("sequence", help="a recording; with --dataset rooms the seed of a room")
     record.add_argument("--dataset", choices=DATASETS, default="auto", help="layout (default: look at the folder)")
     record.add_argument("-o", "--out", type=Path, required=True, metavar="BAG", help="new folder")
@@ -140,19 +221,31 @@ def _parser() -> argparse.ArgumentParser:
         "--depth", choices=BAG_DEPTHS, default="32FC1", help="in metres, or whole millimetres (default %(default)s)"
     )
 
-    query = _verb(group, "query", verbs.query, "ask a saved map")
-    query.add_argument("map", type=Path)
-    query.add_argument("text", nargs="+", help='what to look for: "couch", "red chair"')
-    query.add_argument("--max-matches", type=_positive, metavar="N", help="per question")
-    query.add_argument("--min-score", type=float, metavar="S", help="0 to 1; weaker matches don't count")
+    query = _verb(
+        group,
+        "query",
+        verbs.query,
+        "ask a saved map",
+        example="ovseg query flat.ovmap couch 'blue chair' --picture answers.png",
+    )
+    query.add_argument("map", type=Path, metavar="MAP", help="map file, NAME.ovmap")
+    query.add_argument("text", nargs="+", metavar="TEXT", help="what to look for; quote what has several words")
+    query.add_argument("--max-matches", type=_positive, metavar="N", help="per question (default 5)")
+    query.add_argument("--min-score", type=float, metavar="S", help="0 to 1; weaker matches don't count (default 0.3)")
     query.add_argument("--picture", type=Path, metavar="PNG", help="draw the answers into a picture of the map")
     query.add_argument("--view", choices=("top", "corner"), default="top", help="of the picture (default %(default)s)")
 
-    info = _verb(group, "info", verbs.info, "say what is in a map")
-    info.add_argument("map", type=Path)
+    info = _verb(group, "info", verbs.info, "say what is in a map", example="ovseg info flat.ovmap")
+    info.add_argument("map", type=Path, metavar="MAP", help="map file, NAME.ovmap")
 
-    merge_ = _verb(group, "merge", verbs.merge, "add maps that are in one frame")
-    merge_.add_argument("maps", nargs="+", type=Path, metavar="MAP")
+    merge_ = _verb(
+        group,
+        "merge",
+        verbs.merge,
+        "add maps that are in one frame",
+        example="ovseg merge upstairs.ovmap downstairs.ovmap -o house.ovmap",
+    )
+    merge_.add_argument("maps", nargs="+", type=Path, metavar="MAP", help="map files, NAME.ovmap")
     merge_.add_argument("-o", "--out", type=Path, required=True, metavar="MAP", help="file to write, NAME.ovmap")
     merge_.add_argument(
         "--transform",
@@ -162,44 +255,74 @@ def _parser() -> argparse.ArgumentParser:
         help="where the second map's frame lies in the first's, metres and a unit quaternion; two maps only",
     )
 
-    export = _verb(group, "export", verbs.export, "write a map as a point cloud for other tools")
-    export.add_argument("map", type=Path)
-    export.add_argument("out", type=Path, help="file to write, NAME.ply")
-    export.add_argument("--colour", type=_colour, default="rgb", metavar="rgb|label|query:TEXT", help="of the points")
+    export = _verb(
+        group,
+        "export",
+        verbs.export,
+        "write a map as a point cloud for other tools",
+        example="ovseg export flat.ovmap flat.ply --colour label",
+    )
+    export.add_argument("map", type=Path, metavar="MAP", help="map file, NAME.ovmap")
+    export.add_argument("out", type=Path, metavar="PLY", help="file to write, NAME.ply")
+    export.add_argument(
+        "--colour",
+        type=_colour,
+        default="rgb",
+        metavar="rgb|label|query:TEXT",
+        help="of the points: as seen, by likeliest name, or by score for words (default %(default)s)",
+    )
 
-    segment = _verb(group, "segment", verbs.segment, "label one image")
-    segment.add_argument("image", type=Path)
-    segment.add_argument("text", nargs="+", help="what may be in it")
+    segment = _verb(
+        group,
+        "segment",
+        verbs.segment,
+        "label one image",
+        example="ovseg segment photo.jpg chair table floor -o labels.png",
+    )
+    segment.add_argument("image", type=Path, metavar="IMAGE", help="picture to label")
+    segment.add_argument("text", nargs="+", metavar="TEXT", help="what may be in it; quote what has several words")
     segment.add_argument("-o", "--out", type=Path, required=True, metavar="PNG", help="picture to write")
     _add_model(segment)
 
-    _verb(group, "backends", verbs.backends, "list the models: what is installed, which weights, which licence")
+    _verb(
+        group,
+        "backends",
+        verbs.backends,
+        "list the models: what is installed, which weights, which licence",
+        example="ovseg backends --json",
+    )
     return parser
 
 
 def _verb(
-    group: Any, name: str, run: Callable[[argparse.Namespace], dict[str, Any]], summary: str
+    group: Any, name: str, run: Callable[[argparse.Namespace], dict[str, Any]], summary: str, *, example: str
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = group.add_parser(
-        name, help=summary, description=summary[0].upper() + summary[1:] + "."
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"example: {example}",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON for machines")
+    parser.add_argument("--json", action="store_true", help="print JSON for machines instead of text for people")
     parser.set_defaults(run=run)
     return parser
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--backend", default="openseg", help="model to segment with, see `ovseg backends` (default %(default)s)"
+        "--backend", default="openseg", metavar="NAME", help="model, one of `ovseg backends` (default %(default)s)"
     )
     parser.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where it runs (default %(default)s)"
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where it runs; auto takes a GPU if there is one (default %(default)s)",
     )
 
 
 def _add_voxel_size(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--voxel-size", type=float, default=0.05, metavar="M", help="edge in metres (default %(default)s)"
+        "--voxel-size", type=float, default=0.05, metavar="M", help="edge of a voxel, metres (default %(default)s)"
     )
 
 

@@ -268,6 +268,7 @@ def backends(_: argparse.Namespace) -> dict[str, Any]:
         f"  {entry.summary}\n  weights: {entry.weights}\n  licence: {entry.licence}"
         for entry in entries
     )
+    text += "\nchoose one with --backend NAME, or with the nodes' parameter backend"
     return {"backends": [asdict(entry) for entry in entries], "text": text}
 
 

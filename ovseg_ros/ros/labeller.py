@@ -13,6 +13,7 @@ from rclpy.qos import QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from ovseg_ros.errors import OvsegError
+from ovseg_ros.ros.declarations import Topic
 from ovseg_ros.ros.health import Health
 from ovseg_ros.ros.inputs import COLOUR_TOPIC
 from ovseg_ros.ros.messages import mono_message, rgb_message
@@ -25,6 +26,15 @@ from ovseg_ros.visualization import overlay
 
 MAX_LABELS = 255
 """What fits into mono8 beside 0, which is none."""
+
+_QUALITY = "reliable, last `queue_size`"
+
+OUTPUTS = {
+    "label_mask": Topic(Image, _QUALITY, "mono8: label of each pixel, 0 is none."),
+    "confidence": Topic(Image, _QUALITY, "mono8: 255 is certain."),
+    "overlay": Topic(Image, _QUALITY, "Labels over colour, with a legend."),
+}
+"""Private topic -> what it is."""
 
 
 class ImageLabeller:
@@ -69,8 +79,7 @@ class LabelledImages:
             reliability=QoSReliabilityPolicy.RELIABLE,
         )
         self._mask, self._confidence, self._overlay = (
-            node.create_lifecycle_publisher(Image, f"~/{name}", quality)
-            for name in ("label_mask", "confidence", "overlay")
+            node.create_lifecycle_publisher(Image, f"~/{name}", quality) for name in OUTPUTS
         )
         self._parameters = parameters
         self._group = group

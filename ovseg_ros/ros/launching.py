@@ -43,6 +43,9 @@ SENSORS: dict[str, SensorTopics] = {
 }
 """Name of an overlay in config/ -> its topics; those of the simulation are the nodes' own names."""
 
+LAYERS = ("voxels", "occupancy", "frontiers", "rays")
+"""Those of `ovseg_ros.mapping`, which takes seconds to import: `ros2 launch --show-args` shall answer at once."""
+
 _SWITCH = ("true", "false")
 
 _COMMON = (
@@ -67,6 +70,8 @@ MAPPING_ARGUMENTS: tuple[LaunchArgument, ...] = (
     LaunchArgument(
         "pose_topic", "", "Camera poses (PoseStamped), with pose_source pose; empty: what the parameters say."
     ),
+    LaunchArgument("odom_topic", "", "Odometry, with pose_source odometry; empty: what the parameters say."),
+    LaunchArgument("layers", "", "What the map holds (mapping.layers); empty: what the parameters say.", ("", *LAYERS)),
     LaunchArgument("rviz", "false", "Open RViz with rviz/mapping.rviz.", _SWITCH),
     LaunchArgument("bag", "", "Recording (rosbag2) to play once the node is active; empty: none."),
     LaunchArgument("demo", "false", "Play a generated room.", _SWITCH),
@@ -77,7 +82,9 @@ BAG_DEFAULTS = {"use_sim_time": "true", "rviz": "true"}
 """What bag.launch.py changes of `MAPPING_ARGUMENTS`; its ``bag`` has no default."""
 
 
-def remappings(sensor: str, rgb: str, depth: str, camera_info: str, pose: str) -> list[tuple[str, str]]:
+def remappings(
+    sensor: str, rgb: str = "", depth: str = "", camera_info: str = "", pose: str = "", odometry: str = ""
+) -> list[tuple[str, str]]:
     """What to remap: each topic as given, else the sensor's; nothing where neither says anything.
 
     Raises:
@@ -91,10 +98,18 @@ def remappings(sensor: str, rgb: str, depth: str, camera_info: str, pose: str) -
         "depth/image": depth or known.depth,
         "rgb/camera_info": camera_info or known.camera_info,
         "camera_pose": pose,
+        "odom": odometry,
     }
     return [(name, topic) for name, topic in wanted.items() if topic and topic != name]
 
 
-def pose_source(pose_topic: str, *, demo: bool) -> dict[str, str]:
-    """The parameter, where the arguments say it: a topic was named, or the player publishes on camera_pose."""
-    return {"pose_source": "pose"} if pose_topic or demo else {}
+def pose_source(pose_topic: str, odom_topic: str, *, demo: bool) -> dict[str, str]:
+    """The parameter, where the arguments say it: a topic was named, or the player publishes on camera_pose.
+
+    Raises:
+        OvsegError: two sources.
+    """
+    wanted = [name for name, given in (("pose", pose_topic or demo), ("odometry", odom_topic)) if given]
+    if len(wanted) > 1:
+        raise OvsegError("poses can't come from odom_topic and from pose_topic or the demo at once: name one of them")
+    return {"pose_source": wanted[0]} if wanted else {}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from nav_msgs.msg import OccupancyGrid
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import QoSDurabilityPolicy, QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from ovseg_ros.errors import OvsegError
+from ovseg_ros.ros.declarations import LATCHED, NEWEST, Topic
 from ovseg_ros.ros.markers import MAX_ARROWS, RayMarkers
 from ovseg_ros.ros.messages import cloud_message, header_message, occupancy_message, rgb_message
 from ovseg_ros.ros.parameters import Parameters
@@ -17,26 +17,27 @@ from ovseg_ros.ros.session import MapSession, ScoredCloud
 from ovseg_ros.ros.snapshots import frontier_snapshot, plan_snapshot, ray_snapshot
 from ovseg_ros.visualization import heat_colours, overlay
 
-LATCHED = QoSProfile(
-    history=QoSHistoryPolicy.KEEP_LAST,
-    depth=1,
-    reliability=QoSReliabilityPolicy.RELIABLE,
-    durability=QoSDurabilityPolicy.TRANSIENT_LOCAL,
-)
-"""Clouds are large: best effort loses them, and a late RViz wants the latest."""
-
-NEWEST = QoSProfile(history=QoSHistoryPolicy.KEEP_LAST, depth=1, reliability=QoSReliabilityPolicy.RELIABLE)
-"""Images are about now: whoever comes late waits for the next."""
-
 OUTPUTS = {
-    "semantic_cloud": (PointCloud2, LATCHED),
-    "query_heatmap": (PointCloud2, LATCHED),
-    "frontiers": (PointCloud2, LATCHED),
-    "rays": (MarkerArray, LATCHED),
-    "occupancy": (OccupancyGrid, LATCHED),
-    "overlay": (Image, NEWEST),
+    "semantic_cloud": Topic(
+        PointCloud2, LATCHED, "x y z rgb label confidence of every voxel in memory; label 0 is none."
+    ),
+    "query_heatmap": Topic(PointCloud2, LATCHED, "x y z rgb score of every voxel, for queries with `publish_heatmap`."),
+    "frontiers": Topic(
+        PointCloud2,
+        LATCHED,
+        "x y z rgb: where free space ends at space nobody has seen; needs `mapping.layers: frontiers`.",
+    ),
+    "rays": Topic(
+        MarkerArray,
+        LATCHED,
+        "The 500 heaviest rays, coloured by label, faint where they weigh little; needs `mapping.layers: rays`.",
+    ),
+    "occupancy": Topic(
+        OccupancyGrid, LATCHED, "100, 0, −1 between two heights (`occupancy.*`); needs `mapping.layers: occupancy`."
+    ),
+    "overlay": Topic(Image, NEWEST, "Labels over the newest mapped image, with a legend."),
 }
-"""Private topic -> type and quality of service."""
+"""Private topic -> what it is. All but ~/query_heatmap are made while someone listens."""
 
 FRONTIER_COLOUR = (255, 140, 0)
 
@@ -48,8 +49,8 @@ class MapPublishers:
         self._say = node.get_logger().warning
         self._parameters = parameters
         self._publishers = {
-            name: node.create_lifecycle_publisher(kind, f"~/{name}", quality)
-            for name, (kind, quality) in OUTPUTS.items()
+            name: node.create_lifecycle_publisher(topic.kind, f"~/{name}", topic.quality)
+            for name, topic in OUTPUTS.items()
         }
         self._makers = {
             "semantic_cloud": self._semantic_cloud,
@@ -133,7 +134,8 @@ class MapPublishers:
 
     def _lacks(self, layer: str) -> None:
         """Say that a topic, which has the name of its layer, can't be published."""
-        self._say_once(f"~/{layer} stays silent: the map has no {layer}; start the node with mapping.layers:={layer}")
+        mend = f"start it with layers:={layer} (launch) or -p mapping.layers:={layer}"
+        self._say_once(f"~/{layer} stays silent: the map has no {layer}; {mend}")
 
     def _say_once(self, sentence: str) -> None:
         if sentence not in self._said:

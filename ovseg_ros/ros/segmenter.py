@@ -6,15 +6,20 @@ from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
 
+from ovseg_ros.ros.declarations import LATCHED, Topic
 from ovseg_ros.ros.labeller import ImageLabeller, LabelledImages
 from ovseg_ros.ros.lifecycle import ModelNode
 from ovseg_ros.ros.messages import header_message
 from ovseg_ros.ros.parameters import SEGMENTATION_PARAMETERS
-from ovseg_ros.ros.publishers import LATCHED
 from ovseg_ros.segmentation import load_segmenter, resolve_device
 
 THREADS = 4
 """One for each callback group: lifecycle and parameters, autostart, inputs, outputs."""
+
+LABEL_INFO = {
+    "label_info": Topic("vision_msgs/LabelInfo", LATCHED, "Names of the labels; where vision_msgs is installed.")
+}
+"""Private topic -> what it is."""
 
 
 class SegmentationNode(ModelNode):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
@@ -12,6 +13,7 @@ from std_srvs.srv import Trigger
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.query import look_again
+from ovseg_ros.ros.declarations import Service
 from ovseg_ros.ros.interfaces import MapFile, QueryMap
 from ovseg_ros.ros.messages import match_messages, ray_match_messages
 from ovseg_ros.ros.parameters import MAX_MATCHES, Parameters
@@ -20,7 +22,7 @@ from ovseg_ros.ros.session import Answers, MapSession
 
 
 class MapServices:
-    """Offers ~/query, ~/save_map, ~/load_map and ~/clear_map.
+    """Offers `SERVICES`.
 
     Args:
         node: the node that offers them.
@@ -42,13 +44,9 @@ class MapServices:
         self._parameters = parameters
         self._session = session
         self._publishers = publishers
-        for kind, name, work in (
-            (QueryMap, "~/query", self._query),
-            (MapFile, "~/save_map", self._save),
-            (MapFile, "~/load_map", self._load),
-            (Trigger, "~/clear_map", self._clear),
-        ):
-            node.create_service(kind, name, self._answering(work), callback_group=group)
+        for name, service in SERVICES.items():
+            answer = self._answering(partial(service.work, self))
+            node.create_service(service.kind, f"~/{name}", answer, callback_group=group)
 
     def _answering(self, work: Callable[[MapSession, Any, Any], str]) -> Callable[[Any, Any], Any]:
         """A service callback that puts the sentence ``work`` returns, or the reason it failed, into the response."""
@@ -98,6 +96,20 @@ class MapServices:
 
     def _clear(self, session: MapSession, _request: Any, _response: Any) -> str:
         return f"cleared {session.clear()} voxels"
+
+
+SERVICES = {
+    "query": Service(
+        QueryMap,
+        MapServices._query,
+        "Words → matches with score, position, size, voxel count; with `mapping.layers: rays` also directions to "
+        "what is out of range.",
+    ),
+    "save_map": Service(MapFile, MapServices._save, "Write the map to one `.ovmap` file, atomically."),
+    "load_map": Service(MapFile, MapServices._load, "Take the map of a file in place of the present one."),
+    "clear_map": Service(Trigger, MapServices._clear, "Forget everything."),
+}
+"""Private service -> what it is."""
 
 
 def summary(queries: Sequence[str], answers: Answers) -> str:

@@ -24,9 +24,8 @@ def listen(client: MapClient, *names: str) -> dict[str, Any]:
     """The newest message of each output, as they come."""
     received: dict[str, Any] = {}
     for name in names:
-        kind, quality = OUTPUTS[name]
         take = lambda message, name=name: received.__setitem__(name, message)  # noqa: E731
-        client.node.create_subscription(kind, f"/mapping_node/{name}", take, quality)
+        client.node.create_subscription(OUTPUTS[name].kind, f"/mapping_node/{name}", take, OUTPUTS[name].quality)
     return received
 
 
@@ -71,5 +70,5 @@ def test_a_map_without_layers_says_once_which_it_lacks(tmp_path: Path) -> None:
         client.wait_for(lambda: node.printed().count("stays silent") >= 3, "three sentences", EVENTUALLY)
         sent_and_fused(client, camera, 1)
         for name in LAYERS:
-            assert node.printed().count(f"~/{name} stays silent: the map has no {name}; start the node with") == 1
+            assert node.printed().count(f"~/{name} stays silent: the map has no {name}; start it with") == 1
         assert not received
