@@ -98,6 +98,7 @@ def test_a_frame_on_its_way_keeps_the_concepts_it_was_asked_for(session: MapSess
     backend.meanwhile = lambda: None
     integrate(slow)
     assert concepts_of(slow)[3:] == ("cup",)
+    assert slow.labelled_image() is not None, "words for the scores of the first image would not fit the second"
 
 
 def test_a_loaded_map_brings_its_words(session: MapSession, model: Sam3Segmenter, tmp_path: Path) -> None:

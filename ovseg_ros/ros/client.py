@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.ros.interfaces import MapFile, QueryMap
+from ovseg_ros.ros.interfaces import MapFile, QueryMap, SetVocabulary
 
 # isort: split
 # Only after the guard of interfaces: it has the better words for what is missing.
@@ -79,6 +79,11 @@ class MapClient:
             publish_heatmap=bool(publish_heatmap),
         )
         return self._call(QueryMap, "query", request, timeout)
+
+    def set_vocabulary(self, concepts: Sequence[str], *, timeout: float = ANSWER_SECONDS) -> Any:
+        """Look for and label these from now on. Return a SetVocabulary response."""
+        request = SetVocabulary.Request(concepts=[str(concept) for concept in concepts])
+        return self._call(SetVocabulary, "set_vocabulary", request, timeout)
 
     def save(self, path: str, *, timeout: float = ANSWER_SECONDS) -> Any:
         """Save the map on the node's machine. Return a MapFile response."""

@@ -14,7 +14,7 @@ from std_srvs.srv import Trigger
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.query import look_again
 from ovseg_ros.ros.declarations import Service
-from ovseg_ros.ros.interfaces import MapFile, QueryMap
+from ovseg_ros.ros.interfaces import MapFile, QueryMap, SetVocabulary
 from ovseg_ros.ros.messages import match_messages, ray_match_messages
 from ovseg_ros.ros.parameters import MAX_MATCHES, Parameters
 from ovseg_ros.ros.publishers import MapPublishers
@@ -84,6 +84,11 @@ class MapServices:
             self._publishers.publish_heatmap(session.scored_cloud(queries[0]))
         return summary(queries, answers)
 
+    def _set_vocabulary(self, session: MapSession, request: Any, response: Any) -> str:
+        concepts = [str(concept) for concept in request.concepts]
+        response.map_revision = int(session.set_vocabulary(concepts))
+        return f"{len(concepts)} concept{'' if len(concepts) == 1 else 's'} from now on"
+
     def _save(self, session: MapSession, request: Any, response: Any) -> str:
         revision, count = session.save(request.path)
         response.map_revision, response.voxel_count = int(revision), int(count)
@@ -104,6 +109,11 @@ SERVICES = {
         MapServices._query,
         "Words → matches with score, position, size, voxel count; with `mapping.layers: rays` also directions to "
         "what is out of range.",
+    ),
+    "set_vocabulary": Service(
+        SetVocabulary,
+        MapServices._set_vocabulary,
+        "What to look for and label from now on, each concept with further words: `sofa, couch`.",
     ),
     "save_map": Service(MapFile, MapServices._save, "Write the map to one `.ovmap` file, atomically."),
     "load_map": Service(MapFile, MapServices._load, "Take the map of a file in place of the present one."),
