@@ -35,13 +35,19 @@ setup(
         share("config", "*.xml"),
         share("config/backends", "*.yaml"),
         share("config/vocabularies", "*.yaml"),
+        share("evaluation_3d/configs", "*.yaml"),
+        share("evaluation_3d/configs/dataset", "*.yaml"),
         share("launch", "*.launch.py"),
         share("rviz", "*.rviz"),
         share("foxglove", "*.json"),
     ],
     zip_safe=False,
-    # What `colcon test` reads to see that these tests are pytest's.
-    extras_require={"test": ["pytest"]},
+    extras_require={
+        # What `colcon test` reads to see that these tests are pytest's.
+        "test": ["pytest"],
+        # For evaluations on many machines.
+        "ray": ["ray>=2.9"],
+    },
     entry_points={
         "console_scripts": [
             "ovseg = ovseg_ros.cli:main",

@@ -31,6 +31,7 @@ NAMED_ONLY = {
     "rayfronts.visualizers": ("Mapping3DVisualizer",),
     "rayfronts.image_encoders": ("ImageEncoder", "ImageSpatialEncoder"),
 }
+EVALUATOR_NAMES_ONLY = ("rerun", "rayfronts.datasets")
 RAYS_PER_FRAME = 1000
 """Rays that a frame casts at most, as in ours. Without that limit, its default, it takes gigabytes for some frames."""
 
@@ -110,6 +111,27 @@ def cosines(checkout: Path, queries: torch.Tensor, features: torch.Tensor) -> to
     """RayFronts' cosines of (Q, C) queries with (N, C) voxel features: (N, Q)."""
     result: torch.Tensor = _load(checkout, "rayfronts.utils").compute_cos_sim(queries, features)
     return result
+
+
+def evaluator(checkout: Path) -> ModuleType:
+    """scripts/semseg_eval.py, whose functions then run on the CPU too. It needs hydra-core and scikit-learn.
+
+    Raises:
+        OvsegError: ``checkout`` is none, or one of the two isn't installed.
+    """
+    _load(checkout, "rayfronts.geometry3d")
+    for name in EVALUATOR_NAMES_ONLY:
+        _bare_module(name)
+    if not torch.cuda.is_available():
+        # Tensors that are moved to the GPU without asking whether there is one stay where they are.
+        torch.Tensor.cuda = lambda self: self  # type: ignore[assignment, method-assign]
+    sys.path.append(str(checkout.resolve() / "scripts"))
+    try:
+        return importlib.import_module("semseg_eval")
+    except ModuleNotFoundError as error:
+        raise OvsegError(
+            f"RayFronts' evaluation needs the module {error.name}: pip install hydra-core scikit-learn"
+        ) from error
 
 
 def check_checkout(checkout: Path) -> None:

@@ -14,7 +14,7 @@ import yaml
 pytest.importorskip("rclpy", reason="ROS 2 for Python is not installed")
 
 import ovseg_ros.ros.interfaces as interfaces
-from ovseg_ros.cli.parser import parse
+from ovseg_ros.cli.parser import EVALUATION, parse
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.ros.interface_tables import BEGIN, END, NODES, main, tables, with_tables
 from ovseg_ros.ros.launching import MAPPING_ARGUMENTS, SEGMENTATION_ARGUMENTS
@@ -145,7 +145,10 @@ def test_commands_of_ovseg_and_make_are_ones_that_exist(text: str, root: Path) -
     makefile = (root / "Makefile").read_text(encoding="utf-8")
     for words in commands(text):
         if words and Path(words[0]).name == "ovseg" and "--help" not in words and "VERB" not in words:
-            assert parse(words[1:])
+            if words[1] == EVALUATION:
+                assert (root / "evaluation_3d/configs" / f"{words[words.index('--config-name') + 1]}.yaml").is_file()
+            else:
+                assert parse(words[1:])
         if words[:1] == ["make"]:
             targets = [word for word in words[1:] if re.fullmatch("[a-z]+", word)]
             assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets), words

@@ -305,3 +305,11 @@ def test_models_that_cannot_be_used_say_why(copy: Path, tmp_path: Path, breakage
     change(copy)
     with pytest.raises(OvsegError, match=message):
         SiglipText.load(str(copy), cache=tmp_path / "cache").encode(["cat"])
+
+
+def test_sentences_are_encoded_as_they_stand(encoder: Callable[..., SiglipText]) -> None:
+    plain, templated = encoder(), encoder(templates=True)
+    sentences = ["a chair in a scene", "lamp"]
+    torch.testing.assert_close(templated.encode_sentences(sentences), plain.encode(sentences))
+    assert not torch.allclose(templated.encode(sentences), plain.encode(sentences))
+    assert templated.encode_sentences([]).shape == (0, WIDTH)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from ovseg_ros.cli.parser import parse
+from ovseg_ros.cli.parser import EVALUATION, parse
 from ovseg_ros.errors import OvsegError
 
 __all__ = ["main"]
@@ -15,7 +15,13 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, 1 (failed, one line says why) or 2 (bad arguments)."""
-    options = parse(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == [EVALUATION]:
+        # Its words are Hydra's, which has a parser of its own.
+        from ovseg_ros.evaluation.semseg.command import main as evaluate
+
+        return evaluate(given[1:])
+    options = parse(given)
     try:
         result: dict[str, Any] = options.run(options)
     except OvsegError as error:

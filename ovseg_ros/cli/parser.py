@@ -26,6 +26,8 @@ to begin:
 `ovseg VERB --help` has the options of a verb and an example. Exit status: 0, 1 (failed; one line says why),
 2 (bad arguments)."""
 
+EVALUATION = "eval"
+
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options of a verb, with the verb's function as ``run``; exits with status 2 where they make no sense."""
@@ -283,6 +285,11 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("text", nargs="+", metavar="TEXT", help="what may be in it; quote what has several words")
     segment.add_argument("-o", "--out", type=Path, required=True, metavar="PNG", help="picture to write")
     _add_model(segment)
+
+    # Only for `ovseg --help`: whoever types it never comes here.
+    group.add_parser(
+        EVALUATION, help="score a model on a data set, as evaluation_3d/semseg_eval.py (Hydra's arguments)"
+    )
 
     _verb(
         group,

@@ -18,7 +18,8 @@ class Confusion:
 
     Attributes:
         counts: (K + 1, K + 1) int64; row = true label id, column = predicted one, 0 = unlabelled.
-            Row 0 is always empty: where there is no truth there is nothing to be right about.
+            Row 0 is empty, since where there is no truth there is nothing to be right about; unless a protocol
+            charges for what is claimed there: then it adds false positives and no truth.
             Column 0 counts against recall: where there is truth, no answer is a wrong answer.
         class_names: K names; label id i + 1 is ``class_names[i]``.
 
@@ -32,8 +33,20 @@ class Confusion:
     class_names: tuple[str, ...]
 
     @classmethod
-    def of(cls, truth: NDArray[np.integer], predicted: NDArray[np.integer], class_names: tuple[str, ...]) -> Confusion:
-        """Count two label arrays of one shape; unlabelled truth (0) is left out.
+    def of(
+        cls,
+        truth: NDArray[np.integer],
+        predicted: NDArray[np.integer],
+        class_names: tuple[str, ...],
+        charged: NDArray[np.bool_] | None = None,
+    ) -> Confusion:
+        """Count two label arrays of one shape.
+
+        Args:
+            truth: label ids; unlabelled (0) is left out.
+            predicted: label ids, 0 where there is no answer.
+            class_names: behind the ids.
+            charged: where claims count as false positives although the truth is 0.
 
         Raises:
             OvsegError: the shapes differ, or a label has no name.
@@ -44,7 +57,7 @@ class Confusion:
         for name, labels in (("truth", truth), ("prediction", predicted)):
             if labels.size and (labels.min() < 0 or labels.max() >= size):
                 raise OvsegError(f"the {name} has labels {labels.min()}..{labels.max()}, the limit is 0..{size - 1}")
-        kept = truth > 0
+        kept = truth > 0 if charged is None else (truth > 0) | charged
         pairs = truth[kept].astype(np.int64) * size + predicted[kept]
         return cls(np.bincount(pairs, minlength=size * size).reshape(size, size), class_names)
 
@@ -62,19 +75,19 @@ class Confusion:
     @property
     def total(self) -> int:
         """How many labelled truths were counted."""
-        return int(self.counts.sum())
+        return int(self.truths.sum())
 
     @property
     def iou(self) -> FloatArray:
         """(K,) intersection over union; NaN for classes that the truth lacks."""
         hits = np.diagonal(self.counts)[1:]
-        union = self._truths + self.counts[:, 1:].sum(axis=0) - hits
-        return _ratio(hits, np.where(self._truths > 0, union, 0))
+        union = self.truths + self.counts[:, 1:].sum(axis=0) - hits
+        return _ratio(hits, np.where(self.truths > 0, union, 0))
 
     @property
     def recall(self) -> FloatArray:
         """(K,) share of each class that was recognised; NaN for classes that the truth lacks."""
-        return _ratio(np.diagonal(self.counts)[1:], self._truths)
+        return _ratio(np.diagonal(self.counts)[1:], self.truths)
 
     @property
     def mean_iou(self) -> float:
@@ -84,7 +97,7 @@ class Confusion:
     @property
     def frequency_weighted_iou(self) -> float:
         """f-mIoU: each class weighted with its share of the truth."""
-        return float(np.nansum(self.iou * self._truths) / self.total) if self.total else float("nan")
+        return float(np.nansum(self.iou * self.truths) / self.total) if self.total else float("nan")
 
     @property
     def mean_accuracy(self) -> float:
@@ -107,7 +120,7 @@ class Confusion:
 
     def per_class(self) -> dict[str, dict[str, float]]:
         """IoU, recall and truth count of each class that the truth has, in the order of the names."""
-        rows = zip(self.class_names, self.iou, self.recall, self._truths, strict=True)
+        rows = zip(self.class_names, self.iou, self.recall, self.truths, strict=True)
         return {
             name: {"IoU": float(iou), "recall": float(recall), "count": int(count)}
             for name, iou, recall, count in rows
@@ -115,7 +128,8 @@ class Confusion:
         }
 
     @property
-    def _truths(self) -> NDArray[np.int64]:
+    def truths(self) -> NDArray[np.int64]:
+        """(K,) truths of each class."""
         truths: NDArray[np.int64] = self.counts[1:].sum(axis=1)
         return truths
 

@@ -24,7 +24,7 @@ class OracleSpace:
     compares_directly = True
 
     def __init__(self, class_names: Sequence[str]) -> None:
-        self._class_names = tuple(class_names)
+        self.class_names = tuple(class_names)
 
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
         """N class names -> (N, K) one-hot rows.
@@ -32,11 +32,11 @@ class OracleSpace:
         Raises:
             OvsegError: a text is not one of the class names.
         """
-        unknown = [text for text in texts if text not in self._class_names]
+        unknown = [text for text in texts if text not in self.class_names]
         if unknown:
             raise OvsegError(f"the ground truth has no class {unknown[0]!r}: ask for one of its class names")
-        axes = torch.tensor([self._class_names.index(text) for text in texts], dtype=torch.int64)
-        return torch.nn.functional.one_hot(axes, len(self._class_names)).float()
+        axes = torch.tensor([self.class_names.index(text) for text in texts], dtype=torch.int64)
+        return torch.nn.functional.one_hot(axes, len(self.class_names)).float()
 
     def align(self, features: torch.Tensor) -> torch.Tensor:
         """(V, K) label shares -> (V, K) unit norm, or zero where nothing was labelled."""
@@ -50,5 +50,5 @@ class OracleSpace:
         """
         if frame.semantics is None:
             raise OvsegError("the frame has no ground-truth labels: choose a recording that has them")
-        one_hot = torch.nn.functional.one_hot(frame.semantics.long(), len(self._class_names) + 1)
+        one_hot = torch.nn.functional.one_hot(frame.semantics.long(), len(self.class_names) + 1)
         return Segmentation(one_hot[..., 1:].permute(2, 0, 1).float(), self.id)

@@ -150,6 +150,8 @@ def without_nan(value: Any) -> Any:
     """The same structure with None for NaN, which JSON can't say."""
     if isinstance(value, dict):
         return {key: without_nan(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [without_nan(entry) for entry in value]
     if isinstance(value, float) and math.isnan(value):
         return None
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from scipy.spatial import cKDTree
 from ovseg_ros.evaluation.voxel_truth import VoxelTruth
 
 MAX_DISTANCE_VOXELS = 2.0
+NOBODY = -1
+"""No label id: stands for a point that is out of reach."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,39 @@ def transfer_labels(truth: VoxelTruth, centres: NDArray[np.float64], labels: NDA
         centres: (M, 3) metres, centres of the map's voxels.
         labels: (M,) label ids; 0 where the map has no answer.
     """
-    count = len(truth.keys)
-    if count == 0 or len(centres) == 0:
-        return Transfer(np.zeros(count, dtype=np.int32), 0.0 if count else float("nan"))
-    # A hair more than two voxels, so that centres exactly two apart don't depend on rounding.
-    limit = MAX_DISTANCE_VOXELS * truth.voxel_size * (1 + 1e-6)
-    _, nearest = cKDTree(centres).query(truth.centres, distance_upper_bound=limit)
-    # The tree answers with an index one past the end where nothing is near enough: that place holds 0.
-    transferred = np.append(labels, 0).astype(np.int32)[nearest]
-    return Transfer(transferred, float(np.mean(nearest < len(centres))))
+    transferred, found = neighbour_labels(truth.centres, centres, labels, reach=MAX_DISTANCE_VOXELS * truth.voxel_size)
+    return Transfer(transferred, float(np.mean(found)) if len(found) else float("nan"))
+
+
+def neighbour_labels(
+    queries: NDArray[np.float64],
+    points: NDArray[np.float64],
+    labels: NDArray[np.int32],
+    *,
+    neighbours: int = 1,
+    reach: float = math.inf,
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """The label that most of the nearest points have; ties go to the lower id.
+
+    Args:
+        queries: (N, 3) metres.
+        points: (M, 3) metres.
+        labels: (M,) label ids.
+        neighbours: how many points have a vote.
+        reach: metres beyond which none has.
+
+    Returns:
+        (N,) int32 labels, 0 where no point is within reach; (N,) bool whether one is.
+    """
+    if not len(queries) or not len(points):
+        return np.zeros(len(queries), dtype=np.int32), np.zeros(len(queries), dtype=np.bool_)
+    # A hair more, so that points exactly at the limit don't depend on rounding.
+    _, nearest = cKDTree(points).query(queries, k=[*range(1, neighbours + 1)], distance_upper_bound=reach * (1 + 1e-6))
+    # The tree answers with an index one past the end where nothing is near enough: that place holds no label.
+    ballots = np.append(labels, NOBODY).astype(np.int32)[nearest]
+    votes = (ballots[:, :, None] == ballots[:, None, :]).sum(axis=2)
+    votes[ballots == NOBODY] = 0
+    winner = np.lexsort((ballots, -votes), axis=1)[:, :1]
+    chosen = np.take_along_axis(ballots, winner, axis=1)[:, 0]
+    found = chosen != NOBODY
+    return np.where(found, chosen, 0).astype(np.int32), found

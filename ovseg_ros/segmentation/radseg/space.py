@@ -40,6 +40,9 @@ class TextEncoder(Protocol):
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """N texts -> (N, D) float32 on the CPU, unit norm."""
 
+    def encode_sentences(self, sentences: Sequence[str]) -> torch.Tensor:
+        """N sentences, each as it stands -> (N, D) float32 on the CPU, unit norm."""
+
 
 class RadsegSpace:
     """The LanguageSpace of one RADIO checkpoint.
@@ -83,6 +86,10 @@ class RadsegSpace:
                 "SigLIP2 that this RADIO learnt from, or leave it empty"
             )
         return vectors
+
+    def encode_sentences(self, sentences: Sequence[str]) -> torch.Tensor:
+        """N sentences, each as it stands -> (N, D) float32 on the CPU, unit norm: for evaluation protocols."""
+        return self._texts.encode_sentences(sentences)
 
     def align(self, features: torch.Tensor) -> torch.Tensor:
         """(V, C) fused features -> (V, D) float32 on the same device; unit norm, or zero where they are zero."""

@@ -97,6 +97,18 @@ class SiglipText:
         self._memory.update(found)
         return torch.stack([found[key] for key in keys])
 
+    def encode_sentences(self, sentences: Sequence[str]) -> torch.Tensor:
+        """N sentences -> (N, D) float32 on the CPU, unit norm: each as it stands, without templates.
+
+        Raises:
+            OvsegError: as `encode`.
+        """
+        if not sentences:
+            return torch.zeros(0, text_width(self._folder))
+        ids = self._tower.tokenize([canonical(sentence) for sentence in sentences])
+        vectors = torch.cat([self._tower.encode(part) for part in torch.split(ids, PROMPTS_AT_ONCE)])
+        return functional.normalize(vectors, dim=-1).cpu()
+
     def _known(self, key: str) -> torch.Tensor | None:
         vector = self._memory.get(key)
         return self._cache.read(key) if vector is None else vector

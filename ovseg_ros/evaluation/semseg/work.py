@@ -1,0 +1,94 @@
+"""One scene of a run, from its name to its files: what every launcher runs, in whatever process."""
+
+from __future__ import annotations
+
+import random
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.evaluation.semseg.clouds import write_clouds
+from ovseg_ros.evaluation.semseg.data import open_scene
+from ovseg_ros.evaluation.semseg.features import FeatureCache
+from ovseg_ros.evaluation.semseg.files import write_text
+from ovseg_ros.evaluation.semseg.result import SceneResult
+from ovseg_ros.evaluation.semseg.scene_run import Progress, Segment, run_scene
+from ovseg_ros.evaluation.semseg.settings import RunSettings
+from ovseg_ros.segmentation import load_segmenter, resolve_device
+from ovseg_ros.types import PromptedSegmenter, Segmenter
+from ovseg_ros.vocabulary import Vocabulary
+
+SCENES, ERROR_FILE = "scenes", "error.txt"
+
+
+def scene_folder(settings: RunSettings, name: str) -> Path:
+    """Where a scene's files go."""
+    return settings.out / SCENES / name
+
+
+def finished(settings: RunSettings, name: str) -> SceneResult | None:
+    """The scene's result, if it was finished under these settings."""
+    result = SceneResult.read(scene_folder(settings, name))
+    return result if result is not None and result.settings == settings.numbers_depend_on() else None
+
+
+def do_scene(settings: RunSettings, name: str, progress: Progress = iter) -> None:
+    """Evaluate a scene and write its files; the numbers last, so that what is there is whole.
+
+    Raises:
+        OvsegError: what is wrong with the scene.
+    """
+    device = resolve_device(settings.device)
+    with _repeatable(settings):
+        scene = open_scene(settings.dataset, name)
+        segmenter = _segmenter(settings.backend, device)
+        prompted = isinstance(segmenter, PromptedSegmenter)
+        if isinstance(segmenter, PromptedSegmenter):
+            segmenter.look_for(Vocabulary.from_names(scene.class_names))
+        segment: Segment = segmenter
+        if settings.features is not None:
+            segment = FeatureCache(segmenter, settings.features, scene.class_names if prompted else ())
+        run = run_scene(scene, segment, segmenter.space, settings, device, progress)
+    folder = scene_folder(settings, name)
+    if settings.clouds:
+        write_clouds(folder, run)
+    run.result.write(folder)
+    (folder / ERROR_FILE).unlink(missing_ok=True)
+
+
+def attempt_scene(settings: RunSettings, name: str, progress: Progress = iter) -> str | None:
+    """`do_scene`; what went wrong in one line, or None. A defect's traceback goes into a file beside it."""
+    try:
+        do_scene(settings, name, progress)
+    except OvsegError as error:
+        return str(error)
+    except Exception as error:
+        file = scene_folder(settings, name) / ERROR_FILE
+        write_text(file, traceback.format_exc())
+        return f"{type(error).__name__}: {error} (see {file})"
+    return None
+
+
+@lru_cache(maxsize=1)
+def _segmenter(backend: str, device: str) -> Segmenter:
+    return load_segmenter(backend, device)
+
+
+@contextmanager
+def _repeatable(settings: RunSettings) -> Iterator[None]:
+    """Numbers that don't depend on which process computes them, nor on what it did before."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(settings.threads)
+    random.seed(settings.seed)
+    np.random.seed(settings.seed)
+    torch.manual_seed(settings.seed)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
