@@ -14,6 +14,7 @@ from ovseg_ros.mapping.compression import FeatureCodec
 from ovseg_ros.mapping.concepts import ConceptChannels
 from ovseg_ros.mapping.config import MappingConfig
 from ovseg_ros.mapping.layers import SpatialLayers
+from ovseg_ros.mapping.objects import ObjectLayer
 from ovseg_ros.mapping.semantic_map import SemanticMap
 from ovseg_ros.mapping.tables import MapTables, VoxelSums
 from ovseg_ros.types import validate_pose
@@ -32,7 +33,8 @@ def merge(first: SemanticMap, second: SemanticMap, transform: torch.Tensor | Non
     Returns:
         A new map: per voxel the weights are summed and the means are taken over the pixels of both; newest stamps;
         the words of both; as many revisions as both have. It has the layers that ``first`` is set to, filled from
-        what both maps have of them, as `SpatialLayers.add` says. No voxel is forgotten, not even one whose cell is
+        what both maps have of them, as `SpatialLayers.add` says, and the objects of both, by the ids of ``first`` where
+        they are in it. No voxel is forgotten, not even one whose cell is
         free by the evidence of both.
 
     Raises:
@@ -71,6 +73,9 @@ def merge_all(parts: Sequence[tuple[SemanticMap, torch.Tensor | None]]) -> Seman
     layers.add(
         [(_layers(part, layout), transform) for semantic_map, transform in parts for part in semantic_map.parts()]
     )
+    objects = ObjectLayer(first.config.voxel_size, first.device)
+    for semantic_map, transform in parts:
+        objects.add(semantic_map.objects, transform)
     tables = MapTables(first.config, layout.columns or filled.tables.channels, first.device)
     for semantic_map, transform in parts:
         for part in semantic_map.parts():
@@ -87,6 +92,7 @@ def merge_all(parts: Sequence[tuple[SemanticMap, torch.Tensor | None]]) -> Seman
         codec=filled.codec and filled.codec.to(first.device),
         concepts=layout,
         layers=layers,
+        objects=objects,
     )
 
 

@@ -17,7 +17,9 @@ from ovseg_ros.mapping.config import LAYERS, MappingConfig
 from ovseg_ros.mapping.eviction import Eviction
 from ovseg_ros.mapping.fusion import build_fusion_operator
 from ovseg_ros.mapping.layers import LAYER_SEPARATOR, SpatialLayers
+from ovseg_ros.mapping.objects import OBJECTS, ObjectLayer
 from ovseg_ros.mapping.online_compression import OnlineCompression
+from ovseg_ros.mapping.sightings import find_sightings
 from ovseg_ros.mapping.tables import MapTables, VoxelSums, padded
 from ovseg_ros.types import InvalidFrameError, RgbdFrame, Segmentation
 from ovseg_ros.vocabulary import Vocabulary
@@ -66,6 +68,7 @@ class SemanticMap:
         self._concepts = ConceptChannels()
         self._compression = OnlineCompression(self.config.feature_components)
         self._layers = SpatialLayers(self.config, self.device)
+        self._objects = ObjectLayer(self.config.voxel_size, self.device)
         self._eviction = Eviction(self.config, self.device)
 
     @classmethod
@@ -81,6 +84,7 @@ class SemanticMap:
         codec: FeatureCodec | None = None,
         concepts: ConceptChannels | None = None,
         layers: SpatialLayers | None = None,
+        objects: ObjectLayer | None = None,
     ) -> SemanticMap:
         """Make a map of tables that are filled already, on their device.
 
@@ -94,6 +98,7 @@ class SemanticMap:
             codec: what compressed the features; None if nothing did.
             concepts: what the columns of features are; None for language features.
             layers: on the same device; None takes empty ones.
+            objects: likewise.
         """
         restored = cls(config, space=space, vocabulary=vocabulary, device=tables.voxels.device, frame_id=frame_id)
         restored._tables = tables
@@ -101,6 +106,7 @@ class SemanticMap:
         restored._concepts = concepts or ConceptChannels()
         restored._compression = OnlineCompression(config.feature_components, codec)
         restored._layers = layers or restored._layers
+        restored._objects = restored._objects if objects is None else objects
         return restored
 
     @classmethod
@@ -124,9 +130,12 @@ class SemanticMap:
         """
         if concepts is not None and concepts.vocabularies:
             concepts.check_columns(columns)
-        of_layers = {name: column for name, column in columns.items() if LAYER_SEPARATOR in name}
+        of_objects = {name.removeprefix(OBJECTS): columns[name] for name in columns if name.startswith(OBJECTS)}
+        of_layers = {
+            name: columns[name] for name in columns if LAYER_SEPARATOR in name and not name.startswith(OBJECTS)
+        }
         tables = MapTables(config, columns["features"].shape[1], torch.device(device))
-        tables.load({name: column.to(device) for name, column in columns.items() if name not in of_layers})
+        tables.load({name: column.to(device) for name, column in columns.items() if LAYER_SEPARATOR not in name})
         return cls.from_tables(
             tables,
             config=config,
@@ -137,6 +146,7 @@ class SemanticMap:
             codec=codec and codec.to(device),
             concepts=concepts,
             layers=SpatialLayers.from_columns(of_layers, config, device),
+            objects=ObjectLayer.from_columns(of_objects, config.voxel_size, device),
         )
 
     def integrate(self, frame: RgbdFrame, segmentation: Segmentation) -> None:
@@ -148,8 +158,8 @@ class SemanticMap:
                 concepts are meant: other concepts than those of frames so far may be among them.
 
         Raises:
-            InvalidFrameError: "no_depth" (no reading within the configured range) or "features"
-                (not finite, or not C channels). The map is as it was.
+            InvalidFrameError: "no_depth" (no reading within the configured range), "features"
+                (not finite, or not C channels) or "instances" (masks of another size). The map is as it was.
             OvsegError: the features are of another space or kind than the map's, or they are scores of more
                 concepts than a map takes. The map is as it was.
         """
@@ -165,6 +175,11 @@ class SemanticMap:
         if view is not None:
             with self._moving_rows():
                 self._eviction.recall_view(view, self._tables, self._layers.occupancy)
+        sightings = (
+            find_sightings(segmentation.instances, (grid[0], grid[1]), operator, frame.depth)
+            if segmentation.instances
+            else None
+        )
         observation = self._layers.observe(frame, operator.keys)
         if not len(operator.keys) and (observation is None or not len(observation.block_keys)):
             self._trim(view)
@@ -191,8 +206,12 @@ class SemanticMap:
         self._tables = tables
         self._space = segmentation.space
         self._revision += 1
+        if sightings is not None:
+            self._objects.observe(sightings, frame.stamp_ns)
         if observation is not None:
-            self._tables.remove(self._layers.apply(observation, frame, features))
+            freed = self._layers.apply(observation, frame, features)
+            self._tables.remove(freed)
+            self._objects.remove(freed)
         self._tables = self._compression.learn(features, self._tables)
         self._trim(view)
 
@@ -213,6 +232,7 @@ class SemanticMap:
         with self._moving_rows():
             self._eviction.recall_voxels(keys, self._tables, self._layers.occupancy)
         removed = self._tables.remove(keys)
+        self._objects.remove(keys)
         self._revision += bool(removed)
         return removed
 
@@ -243,6 +263,7 @@ class SemanticMap:
         self._concepts = ConceptChannels()
         self._compression = OnlineCompression(self.config.feature_components)
         self._layers = SpatialLayers(self.config, self.device)
+        self._objects = ObjectLayer(self.config.voxel_size, self.device)
         self._eviction = Eviction(self.config, self.device)
         self._revision += 1
 
@@ -371,14 +392,23 @@ class SemanticMap:
         return self._layers
 
     @property
+    def objects(self) -> ObjectLayer:
+        """Things with an identity, where frames came with instance masks."""
+        return self._objects
+
+    @property
     def tables(self) -> MapTables:
         """The storage, for others in this room."""
         return self._tables
 
     @property
     def columns(self) -> dict[str, torch.Tensor]:
-        """All that is stored, by name, on disk too; the inverse of `from_columns`. Layers' names have a dot."""
-        columns = self._tables.columns() | self._layers.columns
+        """All that is stored, by name, on disk too; the inverse of `from_columns`.
+
+        Names of columns of layers and of objects have a dot.
+        """
+        objects = {OBJECTS + name: column for name, column in self._objects.columns.items()}
+        columns = self._tables.columns() | self._layers.columns | objects
         tiles = list(self._tiles())
         if not tiles:
             return columns

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from ovseg_ros.geometry import unpack_keys
 from ovseg_ros.mapping import SemanticMap
+from ovseg_ros.mapping.objects import ObjectLayer
+from ovseg_ros.mapping.owners import NO_OBJECT
 from ovseg_ros.query.calibration import (
     COLOUR_SHARE,
     DOUBT,
@@ -23,10 +26,9 @@ from ovseg_ros.query.calibration import (
 from ovseg_ros.query.components import connected_voxels
 from ovseg_ros.query.map_index import space_of
 from ovseg_ros.query.phrases import Phrase, parse_queries
-from ovseg_ros.query.similarity import colour_scores, noun_scores
+from ovseg_ros.query.similarity import colour_scores, noun_scores, with_synonyms
 from ovseg_ros.types import LanguageSpace
-
-NO_OBJECT = -1
+from ovseg_ros.vocabulary import normalise
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Match:
         position: x, y, z in the map frame, metres: the voxel centre nearest the middle of the match.
         size: extent along x, y, z in metres, voxels included.
         voxel_count: voxels it consists of.
-        object_id: of the object it belongs to; -1 if none.
+        object_id: of the object that most of its voxels belong to; -1 if none.
         last_seen_ns: newest stamp among its voxels.
     """
 
@@ -70,7 +72,8 @@ def ask(
         max_matches: at most this many matches per query.
 
     Returns:
-        Matches in the order of the queries, the best first within a query; none for what isn't there.
+        Matches in the order of the queries, the best first within a query; none for what isn't there. Where the map
+        has objects of the name asked for, matches are those objects, even where they touch.
 
     Raises:
         OvsegError: an argument breaks a limit, or the space is not the map's.
@@ -83,11 +86,10 @@ def ask(
         nouns, colours = noun_scores(part, space, phrases), colour_scores(part, phrases)
         for candidates, phrase, noun, colour in zip(found, phrases, nouns, colours, strict=True):
             candidates.append(_candidates(part, phrase, noun, colour, min(min_score, VOXEL_SCORE)))
-    voxel_size = semantic_map.config.voxel_size
     return tuple(
         match
-        for phrase, candidates in zip(phrases, found, strict=True)
-        for match in _matches(phrase.query, _Candidates.joined(candidates), voxel_size, min_score, max_matches)
+        for phrase, parts in zip(phrases, found, strict=True)
+        for match in _matches(semantic_map, space, phrase, _Candidates.joined(parts), min_score, max_matches)
     )
 
 
@@ -123,11 +125,22 @@ def _candidates(
     return _Candidates(*(column[chosen].cpu() for column in columns))
 
 
-def _matches(query: str, candidates: _Candidates, voxel_size: float, min_score: float, max_matches: int) -> list[Match]:
+def _matches(
+    semantic_map: SemanticMap,
+    space: LanguageSpace,
+    phrase: Phrase,
+    candidates: _Candidates,
+    min_score: float,
+    max_matches: int,
+) -> list[Match]:
     """The matches of one query, the best first."""
     if not len(candidates.keys):
         return []
     components = connected_voxels(candidates.keys.numpy(), MAX_GAP)
+    objects, voxel_size = semantic_map.objects, semantic_map.config.voxel_size
+    if named := _named_objects(semantic_map, space, phrase):
+        owners = objects.ids_of(candidates.keys.to(semantic_map.device), named).cpu().numpy()
+        candidates, components = _split_by_object(candidates, components, owners)
     counts = np.bincount(components)
     masses = np.bincount(components, candidates.finding.numpy())
     shares = np.bincount(components, candidates.judging.numpy()) / counts
@@ -138,13 +151,44 @@ def _matches(query: str, candidates: _Candidates, voxel_size: float, min_score: 
     matches = []
     for component in best:
         own = torch.from_numpy(components == component)
-        matches.append(
-            _match(query, float(scores[component]), candidates.keys[own], candidates.last_seen[own], voxel_size)
-        )
+        keys, score = candidates.keys[own], float(scores[component])
+        owner = _main_object(objects, keys.to(semantic_map.device))
+        matches.append(_match(phrase.query, score, keys, candidates.last_seen[own], voxel_size, owner))
     return matches
 
 
-def _match(query: str, score: float, keys: torch.Tensor, last_seen: torch.Tensor, voxel_size: float) -> Match:
+def _named_objects(semantic_map: SemanticMap, space: LanguageSpace, phrase: Phrase) -> frozenset[int]:
+    """Ids of the objects that the noun of a phrase names."""
+    if not phrase.names or not len(semantic_map.objects):
+        return frozenset()
+    names = set(with_synonyms(phrase.names, semantic_map.vocabulary, space))
+    return frozenset(number for number, label in semantic_map.objects.labels.items() if normalise(label) in names)
+
+
+def _split_by_object(
+    candidates: _Candidates, components: npt.NDArray[np.int64], owners: npt.NDArray[np.int64]
+) -> tuple[_Candidates, npt.NDArray[np.int64]]:
+    """Components with objects in them become those objects; what they have around these is left out."""
+    owned = owners != NO_OBJECT
+    kept = owned | ~np.isin(components, components[owned])
+    groups = np.stack((owners, np.where(owned, -1, components)), axis=1)[kept]
+    _, numbers = np.unique(groups, axis=0, return_inverse=True)
+    chosen = torch.from_numpy(kept)
+    return _Candidates(*(getattr(candidates, field.name)[chosen] for field in fields(candidates))), numbers.reshape(-1)
+
+
+def _main_object(objects: ObjectLayer, keys: torch.Tensor) -> int:
+    """The object that more than half of (n,) voxels belong to, or NO_OBJECT."""
+    if not len(objects):
+        return NO_OBJECT
+    owners, counts = torch.unique(objects.ids_of(keys), return_counts=True)
+    most = int(counts.argmax())
+    return int(owners[most]) if 2 * counts[most] > len(keys) else NO_OBJECT
+
+
+def _match(
+    query: str, score: float, keys: torch.Tensor, last_seen: torch.Tensor, voxel_size: float, object_id: int
+) -> Match:
     """Describe (n,) voxels."""
     # In the order of the keys, so that of voxels equally near the middle the same is chosen, whatever the map's rows.
     indices = unpack_keys(keys.sort().values)
@@ -159,6 +203,6 @@ def _match(query: str, score: float, keys: torch.Tensor, last_seen: torch.Tensor
         position=(x, y, z),
         size=(dx, dy, dz),
         voxel_count=len(keys),
-        object_id=NO_OBJECT,
+        object_id=object_id,
         last_seen_ns=int(last_seen.max()),
     )
