@@ -23,6 +23,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import fusion
 import layers
 import query
+import query_latency
 from measure import PeakMemory, cpu_milliseconds, first_and_last
 from peers import Baseline, Voxels, compare
 from rayfronts_peer import RayFrontiersMap, scatter
@@ -356,3 +357,13 @@ def test_scatter_adds_into_what_is_there(reduce: str) -> None:
     target = torch.from_numpy(out)
     scatter(src=torch.from_numpy(rows), index=torch.from_numpy(index), out=target, reduce=reduce, dim=0)
     np.testing.assert_allclose(target.numpy(), expected)
+
+
+def test_query_latency_asks_while_the_map_changes(capsys: pytest.CaptureFixture[str]) -> None:
+    query_latency.main(["--voxels", "3000", "--queries", "4", "--pause", "0.3", "--json"])
+    result = json.loads(capsys.readouterr().out)
+    assert result["voxels"] > 3000
+    assert result["frames_hz"] > 0
+    for when in ("quiet", "mapping"):
+        for clock in ("ms", "cpu_ms"):
+            assert 0 < result[when][clock]["p50"] <= result[when][clock]["p99"]

@@ -107,7 +107,10 @@ def test_colour_data_that_cannot_be_decoded_are_refused(bad: Fake) -> None:
     ("bad", "words"),
     [
         (message(RAMP, ".png", "mono8; png compressed "), "holds uint8.*send 16-bit png"),
-        (message(RAMP, ".png", "16UC1; compressedDepth rvl", depth_header()), "set its parameter format to png"),
+        (
+            message(RAMP, ".png", "16UC1; compressedDepth rvl", depth_header()),
+            "compressed as rvl .* is truncated or damaged",
+        ),
         (
             message(RAMP, ".png", "mono8; compressedDepth png", depth_header()),
             "supported are 16UC1, mono16, 32FC1 by compressedDepth",

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from mapping_scenes import SPACE, random_map
+from mapping_scenes import SPACE, random_frame, random_map, random_segmentation
 
 from ovseg_ros.mapping import MappingConfig, SemanticMap
 from ovseg_ros.mapping.online_compression import FIT_FRAMES
 from ovseg_ros.query import label_voxels, score_voxels
-from ovseg_ros.query.feature_index import FEW_TEXTS
+from ovseg_ros.query.feature_index import FEW_TEXTS, FeatureIndex
 from ovseg_ros.query.map_index import MapIndex
+from ovseg_ros.query.similarity import competitors
 from ovseg_ros.vocabulary import GENERIC_NEGATIVES, Vocabulary
 
 VOCABULARY = Vocabulary.from_names(["chair", "table", "lamp"], synonyms={"chair": ["seat"]})
@@ -128,3 +129,57 @@ def test_a_direct_index_copies_no_features():
     index = MapIndex(semantic_map, DirectSpace(), GENERIC_NEGATIVES)
     stored = next(semantic_map.feature_chunks()).data_ptr()
     assert index._chunks[0].data_ptr() == stored
+
+
+@pytest.mark.parametrize("space", [RandomSpace(), DirectSpace()], ids=["aligned", "direct"])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_an_index_follows_its_map(config, space):
+    """After each change the scores are those of a map that was never asked before."""
+    rng = np.random.default_rng(5)
+    semantic_map = filled(config)
+
+    def scores_are_those_of_a_fresh_index():
+        if semantic_map.is_empty:
+            assert score_voxels(semantic_map, space, ["table"]).shape == (1, 0)
+            return
+        fresh = MapIndex(semantic_map, space, competitors(semantic_map.vocabulary))
+        expected = fresh.probabilities([[query] for query in ("table", "zebra")])
+        torch.testing.assert_close(score_voxels(semantic_map, space, ["table", "zebra"]), expected, atol=1e-5, rtol=0)
+
+    def integrate():
+        semantic_map.integrate(random_frame(rng, distance=rng.uniform(0.5, 3.0)), random_segmentation(rng))
+
+    scores_are_those_of_a_fresh_index()
+    for change in (
+        integrate,
+        integrate,
+        lambda: semantic_map.remove(semantic_map.keys[::3].clone()),
+        integrate,
+        lambda: semantic_map.remove(semantic_map.keys[5:].clone()),
+        integrate,
+        semantic_map.clear,
+        *[integrate] * (FIT_FRAMES + 2),
+    ):
+        change()
+        scores_are_those_of_a_fresh_index()
+
+
+def test_following_compares_only_what_has_changed(monkeypatch):
+    compared: list[int] = []
+
+    background = FeatureIndex._background
+
+    def watched(index, chunks, norms):
+        compared.append(sum(map(len, chunks)))
+        return background(index, chunks, norms)
+
+    monkeypatch.setattr(FeatureIndex, "_background", watched)
+    rng, space, semantic_map = np.random.default_rng(5), DirectSpace(), filled(CONFIGS["float32"])
+    score_voxels(semantic_map, space, ["table"])
+    before = semantic_map.voxel_count
+    frame = random_frame(rng)
+    semantic_map.integrate(frame, random_segmentation(rng))
+    score_voxels(semantic_map, space, ["table"])
+    score_voxels(semantic_map, space, ["zebra"])
+    assert compared == [before, int((semantic_map.last_seen == frame.stamp_ns).sum())]
+    assert compared[1] < before

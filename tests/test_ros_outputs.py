@@ -14,7 +14,7 @@ pytest.importorskip("rclpy", reason="ROS 2 for Python is not installed")
 
 from visualization_msgs.msg import Marker
 
-from ovseg_ros.ros.inputs import CAMERA_INFO_TOPIC, COLOUR_TOPIC, DEPTH_TOPIC
+from ovseg_ros.ros.camera import CAMERA_INFO_TOPIC, COLOUR_TOPIC, DEPTH_TOPIC
 from ovseg_ros.ros.markers import ARROW_LENGTH, RayMarkers
 from ovseg_ros.ros.messages import header_message, occupancy_message
 from ovseg_ros.ros.pose_sources import POSE_TOPIC

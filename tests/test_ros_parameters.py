@@ -57,6 +57,8 @@ def test_defaults_are_within_their_own_limits(spec: Any) -> None:
         ("autostart", 1, "must be of type bool"),
         ("pose_source", "tf3", "must be one of auto, tf, odometry, pose, got 'tf3'"),
         ("backend", "x" * 5000, "the limit is 4096"),
+        ("cameras", "front rear", "must be of type string array"),
+        ("cameras", ["front", 1], "cameras must be texts"),
     ],
 )
 def test_values_out_of_limits_are_refused_with_the_limit(name: str, value: object, words: str) -> None:
@@ -73,7 +75,9 @@ def test_a_typo_is_reported_with_the_closest_name() -> None:
     ]
 
 
-@pytest.mark.parametrize("value", [True, False, 0, -3, 0.05, 1e-5, 1000.0, "", "320x240", "1.0", "true", 'a "b" \\c'])
+@pytest.mark.parametrize(
+    "value", [True, False, 0, -3, 0.05, 1e-5, 1000.0, "", "320x240", "1.0", "true", 'a "b" \\c', ["", "1", "b"]]
+)
 def test_values_survive_the_command_line(value: object) -> None:
     read = yaml.safe_load(yaml_value(value))
     assert type(read) is type(value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from types import SimpleNamespace as Fake
 from typing import Any
 
@@ -132,3 +134,42 @@ def test_tf_without_tf2_ros_names_the_package_to_install(monkeypatch: pytest.Mon
     monkeypatch.setattr(transforms, "have_tf2", lambda: False)
     with pytest.raises(OvsegError, match=r"pose_source tf needs .*tf2_ros.*apt install ros-\$ROS_DISTRO-tf2-ros-py"):
         transforms.require_tf2("pose_source tf")
+
+
+class LateTransforms:
+    """tf2_ros with one transform that is there from a moment on."""
+
+    class TransformException(Exception):
+        pass
+
+    def __init__(self, moment: float) -> None:
+        self._moment = moment
+        self.lookups = 0
+        self.Buffer = lambda: self
+        self.TransformListener = lambda _buffer, _node: Fake(unregister=lambda: None)
+
+    def lookup_transform(self, *_: Any) -> Fake:
+        self.lookups += 1
+        if time.monotonic() < self._moment:
+            raise self.TransformException("extrapolation into the future")
+        at = pose((1, 2, 3), yaw(0))
+        return Fake(transform=Fake(translation=at.position, rotation=at.orientation))
+
+
+@pytest.mark.parametrize(("age", "waits"), [(0.0, True), (9.9, False)])
+def test_an_image_waits_for_its_transform_from_when_it_is_complete(
+    age: float, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that has waited for the model in the meantime takes no more of its time: another camera's may be there."""
+    pytest.importorskip("rclpy", reason="ROS 2 for Python is not installed")
+    begin = time.monotonic()
+    late = LateTransforms(begin + 0.2)
+    monkeypatch.setitem(sys.modules, "tf2_ros", late)
+    tree = transforms.TransformBuffer(None, "map", timeout=10.0 if waits else 9.0)
+    image = Matched(0, Fake(header=Fake(frame_id="camera")), None, None, since=begin - age)
+    if waits:
+        np.testing.assert_allclose(tree(image)[:3, 3], [1, 2, 3])
+        return
+    with pytest.raises(InvalidFrameError, match="no transform from 'camera' to 'map'"):
+        tree(image)
+    assert late.lookups == 1

@@ -6,6 +6,11 @@ import random
 import threading
 from collections import Counter
 
+import pytest
+
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.ros import filter_synchronizer
+from ovseg_ros.ros.filter_synchronizer import FilterSynchronizer, have_message_filters
 from ovseg_ros.ros.health import RATE_SECONDS, Health
 from ovseg_ros.ros.synchronizer import POSES_PER_IMAGE, RgbdSynchronizer, Stream, valid_at
 from ovseg_ros.ros.worker import Worker
@@ -23,12 +28,32 @@ class Drops:
         self.sentences.append(sentence)
 
 
-def synchronizer(drops: Drops, slop_ms: int = 50, queue_size: int = 10, gap_ms: int | None = 250) -> RgbdSynchronizer:
+Synchronizer = RgbdSynchronizer | FilterSynchronizer
+
+either = pytest.mark.parametrize(
+    "kind",
+    [
+        RgbdSynchronizer,
+        pytest.param(
+            FilterSynchronizer,
+            marks=pytest.mark.skipif(not have_message_filters(), reason="message_filters is not installed"),
+        ),
+    ],
+)
+
+
+def synchronizer(
+    drops: Drops,
+    slop_ms: int = 50,
+    queue_size: int = 10,
+    gap_ms: int | None = 250,
+    kind: type[Synchronizer] = RgbdSynchronizer,
+) -> Synchronizer:
     pose_gap_ns = None if gap_ms is None else gap_ms * MS
-    return RgbdSynchronizer(slop_ns=slop_ms * MS, pose_gap_ns=pose_gap_ns, queue_size=queue_size, on_drop=drops)
+    return kind(slop_ns=slop_ms * MS, pose_gap_ns=pose_gap_ns, queue_size=queue_size, on_drop=drops)
 
 
-def feed(sync: RgbdSynchronizer, *messages: tuple[Stream, int]) -> list[tuple[int, int, float]]:
+def feed(sync: Synchronizer, *messages: tuple[Stream, int]) -> list[tuple[int, int, float]]:
     """Add (stream, stamp in ms) with the stamp as the message; return the stamps of each match in ms.
 
     That of the pose is interpolated as the pose would be.
@@ -44,10 +69,11 @@ def feed(sync: RgbdSynchronizer, *messages: tuple[Stream, int]) -> list[tuple[in
 C, D, P = Stream.COLOUR, Stream.DEPTH, Stream.POSE
 
 
-def test_equal_stamps_match_at_once_whatever_the_order() -> None:
+@either
+def test_equal_stamps_match_at_once_whatever_the_order(kind: type[Synchronizer]) -> None:
     for order in ([C, D, P], [P, D, C], [D, C, P]):
         drops = Drops()
-        assert feed(synchronizer(drops), *((stream, 100) for stream in order)) == [(100, 100, 100)]
+        assert feed(synchronizer(drops, kind=kind), *((stream, 100) for stream in order)) == [(100, 100, 100)]
         assert not drops.counts
 
 
@@ -61,6 +87,17 @@ def test_the_nearest_partner_wins_not_the_first_within_slop() -> None:
     assert not drops.counts
 
 
+@either
+def test_partners_outside_slop_are_refused_and_every_colour_image_is_counted(kind: type[Synchronizer]) -> None:
+    drops = Drops()
+    sync = synchronizer(drops, 10, kind=kind)
+    assert feed(sync, *((stream, 100 * i + 20 * (stream is D)) for i in range(1, 50) for stream in (C, D, P))) == []
+    assert set(drops.counts) == {"unmatched"}
+    assert drops.counts["unmatched"] + sync.waiting(C) == 49
+    assert sync.waiting(C) <= 10
+    assert sync.waiting(D) <= 10
+
+
 def test_partners_outside_slop_are_refused_and_counted_with_the_stream_that_lacks() -> None:
     drops = Drops()
     assert feed(synchronizer(drops, slop_ms=10), (C, 100), (P, 100), (D, 80), (D, 120)) == []
@@ -69,9 +106,10 @@ def test_partners_outside_slop_are_refused_and_counted_with_the_stream_that_lack
     assert "0.01 s" in drops.sentences[0]
 
 
-def test_slop_is_included() -> None:
-    assert feed(synchronizer(Drops(), slop_ms=10), (C, 100), (P, 100), (D, 90), (D, 120)) == [(100, 90, 100)]
-    assert feed(synchronizer(Drops(), slop_ms=9), (C, 100), (P, 100), (D, 90), (D, 120)) == []
+@either
+def test_slop_is_included(kind: type[Synchronizer]) -> None:
+    assert feed(synchronizer(Drops(), 10, kind=kind), (C, 100), (P, 100), (D, 90), (D, 120)) == [(100, 90, 100)]
+    assert feed(synchronizer(Drops(), 9, kind=kind), (C, 100), (P, 100), (D, 90), (D, 120)) == []
 
 
 def test_a_depth_image_is_used_once_poses_may_serve_two() -> None:
@@ -82,18 +120,20 @@ def test_a_depth_image_is_used_once_poses_may_serve_two() -> None:
     assert drops.counts == {"unmatched": 1}
 
 
-def test_an_image_waits_for_the_pose_after_it_and_gets_one_of_its_own_time() -> None:
+@either
+def test_an_image_waits_for_the_pose_after_it_and_gets_one_of_its_own_time(kind: type[Synchronizer]) -> None:
     drops = Drops()
-    sync = synchronizer(drops)
+    sync = synchronizer(drops, kind=kind)
     assert feed(sync, (P, 0), (P, 90), (C, 100), (D, 100), (C, 133), (D, 133), (C, 167), (D, 167)) == []
     assert feed(sync, (P, 99)) == []
     assert feed(sync, (P, 199)) == [(100, 100, 100.0), (133, 133, 133.0), (167, 167, 167.0)]
     assert not drops.counts
 
 
-def test_poses_that_come_later_than_images_by_200_ms_lose_no_frame() -> None:
+@either
+def test_poses_that_come_later_than_images_by_200_ms_lose_no_frame(kind: type[Synchronizer]) -> None:
     drops = Drops()
-    sync = synchronizer(drops, queue_size=10)
+    sync = synchronizer(drops, queue_size=10, kind=kind)
     events = [(33 * i, stream, 33 * i) for i in range(90) for stream in (C, D)]
     events += [(50 * i + 200, P, 50 * i) for i in range(61)]
     matches = feed(sync, *((stream, stamp) for _, stream, stamp in sorted(events, key=lambda event: event[0])))
@@ -102,9 +142,10 @@ def test_poses_that_come_later_than_images_by_200_ms_lose_no_frame() -> None:
     assert not drops.counts
 
 
-def test_no_pose_is_made_up_before_the_first_or_across_a_gap() -> None:
+@either
+def test_no_pose_is_made_up_before_the_first_or_across_a_gap(kind: type[Synchronizer]) -> None:
     drops = Drops()
-    sync = synchronizer(drops, gap_ms=100)
+    sync = synchronizer(drops, gap_ms=100, kind=kind)
     assert feed(sync, (C, 99), (D, 99), (P, 100)) == []
     assert drops.counts == {"unmatched": 1}
     assert "no poses around its stamp at most 0.1 s apart" in drops.sentences[0]
@@ -114,9 +155,10 @@ def test_no_pose_is_made_up_before_the_first_or_across_a_gap() -> None:
     assert drops.counts == {"unmatched": 2}
 
 
-def test_where_poses_are_no_stream_images_match_without() -> None:
+@either
+def test_where_poses_are_no_stream_images_match_without(kind: type[Synchronizer]) -> None:
     drops = Drops()
-    sync = synchronizer(drops, gap_ms=None)
+    sync = synchronizer(drops, gap_ms=None, kind=kind)
     (match,) = [match for stream in (C, D) for match in sync.add(stream, 100 * MS, 100)]
     assert (match.colour, match.depth, match.pose) == (100, 100, None)
     feed(sync, *((C, 133 + 33 * i) for i in range(100)))
@@ -164,9 +206,10 @@ def test_random_delays_and_losses_lose_no_frame_without_a_count() -> None:
     assert set(drops.counts) == {"unmatched"}
 
 
-def test_a_restarted_recording_is_said_once_and_goes_on() -> None:
+@either
+def test_a_restarted_recording_is_said_once_and_goes_on(kind: type[Synchronizer]) -> None:
     drops = Drops()
-    sync = synchronizer(drops)
+    sync = synchronizer(drops, kind=kind)
     first = feed(sync, *((stream, stamp) for stamp in (1000, 1100, 1200) for stream in (P, D, C)))
     feed(sync, (C, 1300), (P, 1300))
     second = feed(sync, *((stream, stamp) for stamp in (0, 100, 200) for stream in (P, D, C)))
@@ -176,6 +219,17 @@ def test_a_restarted_recording_is_said_once_and_goes_on() -> None:
     assert "went back by 1.300 s" in drops.sentences[0]
     feed(sync, *((stream, stamp) for stamp in (0, 100) for stream in (C, D, P)))
     assert drops.counts == {"stamp": 2}
+
+
+def test_a_recording_that_starts_again_after_depth_had_failed_is_matched_in_full() -> None:
+    """What message_filters can't: its queue stays full of images with later stamps, and forgets the new ones first."""
+    sync = synchronizer(Drops(), gap_ms=None)
+    for stamp in range(10_000, 11_000, 33):
+        assert sync.add(C, stamp * MS, stamp) == []
+    matched = [
+        match for stamp in range(0, 1000, 33) for stream in (C, D) for match in sync.add(stream, stamp * MS, stamp)
+    ]
+    assert [match.colour for match in matched] == list(range(0, 1000, 33))
 
 
 def test_late_messages_are_dropped_and_counted_without_a_restart() -> None:
@@ -196,10 +250,16 @@ def test_a_frame_takes_the_calibration_of_its_own_time() -> None:
     assert [valid_at(entries, stamp) for stamp in (9, 10, 19, 20, 29, 30, 99)] == ["d", "a", "a", "c", "c", "d", "d"]
 
 
+def test_message_filters_that_are_missing_are_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filter_synchronizer, "have_message_filters", lambda: False)
+    with pytest.raises(OvsegError, match=r"apt install ros-\$ROS_DISTRO-message-filters, or set sync.matcher to own"):
+        filter_synchronizer.require_message_filters()
+
+
 def test_the_worker_keeps_the_newest_and_counts_what_it_overtook() -> None:
     gate, started, done = threading.Event(), threading.Event(), threading.Event()
     seen: list[int] = []
-    overtaken: list[None] = []
+    overtaken: list[str] = []
 
     def work(item: int) -> None:
         seen.append(item)
@@ -208,7 +268,7 @@ def test_the_worker_keeps_the_newest_and_counts_what_it_overtook() -> None:
         if item == 9:
             done.set()
 
-    worker = Worker(work, capacity=3, on_drop=lambda: overtaken.append(None))
+    worker = Worker(work, capacity=3, on_drop=overtaken.append)
     worker.put(0)
     assert started.wait(10)
     for item in range(1, 10):
@@ -219,7 +279,35 @@ def test_the_worker_keeps_the_newest_and_counts_what_it_overtook() -> None:
     worker.stop()
     worker.join()
     assert seen == [0, 7, 8, 9]
-    assert len(overtaken) == 6
+    assert overtaken == [""] * 6
+
+
+def test_a_busy_lane_overtakes_only_itself_and_lanes_take_turns() -> None:
+    gate, started, done = threading.Event(), threading.Event(), threading.Event()
+    seen: list[str] = []
+    overtaken: Counter[str] = Counter()
+
+    def work(item: str) -> None:
+        seen.append(item)
+        started.set()
+        gate.wait(10)
+        if len(seen) == 7:
+            done.set()
+
+    worker = Worker(work, capacity=3, on_drop=lambda lane: overtaken.update([lane]))
+    worker.put("fast 0", "fast")
+    assert started.wait(10)
+    for number in range(1, 40):
+        worker.put(f"fast {number}", "fast")
+        if number in (5, 15, 25):
+            worker.put(f"slow {number}", "slow")
+    assert worker.waiting == 6
+    gate.set()
+    assert done.wait(10)
+    worker.stop()
+    worker.join()
+    assert seen[1:] == ["fast 37", "slow 5", "fast 38", "slow 15", "fast 39", "slow 25"]
+    assert overtaken == {"fast": 36}
 
 
 def test_health_says_each_cause_once_and_counts_all() -> None:
@@ -235,6 +323,24 @@ def test_health_says_each_cause_once_and_counts_all() -> None:
     assert report.new_losses
     assert report.latest_problem == "sizes differ"
     assert not health.report().new_losses
+
+
+def test_health_says_each_cause_once_for_each_camera() -> None:
+    said: list[str] = []
+    health = Health(said.append)
+    for camera in ("front", "rear", "front"):
+        health.drop("size", "sizes differ", camera)
+        health.integrate(camera)
+    health.integrate()
+    report = health.report()
+    assert report.dropped == {"size": 3}
+    assert report.integrated == 4
+    assert report.of_cameras == {
+        "front.dropped.size": 2, "rear.dropped.size": 1, "front.integrated": 2, "rear.integrated": 1
+    }  # fmt: skip
+    assert [sentence.partition(" (")[0] for sentence in said] == [
+        "camera front: sizes differ", "camera rear: sizes differ"
+    ]  # fmt: skip
 
 
 def test_the_rate_is_a_mean_over_the_last_seconds() -> None:

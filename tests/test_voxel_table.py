@@ -41,6 +41,7 @@ def test_behaves_like_a_dictionary(seed, steps):
     table, expected = VoxelTable(SCHEMA, torch.device("cpu")), {}
     for removes, size in steps:
         keys = rng.choice(150, size, replace=False) * (1 << 40)
+        before, snapshot = list(contents(table).items()), table.snapshot()
         if removes:
             present = [key for key in keys.tolist() if expected.pop(key, None) is not None]
             assert table.remove(torch.from_numpy(keys)) == len(present)
@@ -49,9 +50,17 @@ def test_behaves_like_a_dictionary(seed, steps):
             put(table, torch.from_numpy(keys), torch.from_numpy(numbers))
             expected |= {key: (n, n, -n) for key, n in zip(keys.tolist(), numbers.tolist(), strict=True)}
         assert contents(table) == expected and len(table) == len(expected)
+        after, changed = list(contents(table).items()), table.changed_since(snapshot).tolist()
+        assert {row for row in range(len(after)) if after[row : row + 1] != before[row : row + 1]} <= set(changed)
+        assert len(changed) <= size and changed == sorted(changed)
         rows = table.rows_of(torch.arange(150) << 40)
         assert (rows >= 0).tolist() == [(key << 40) in expected for key in range(150)]
         assert torch.equal(table.column("keys")[rows[rows >= 0]], (rows >= 0).nonzero().squeeze(1) << 40)
+
+
+def test_what_has_changed_is_not_known_of_another_table():
+    table, other = (VoxelTable(SCHEMA, torch.device("cpu")) for _ in range(2))
+    assert table.changed_since(other.snapshot()) is None
 
 
 def test_growing_moves_nothing():

@@ -21,6 +21,7 @@ from ovseg_ros.mapping.objects import OBJECTS, ObjectLayer
 from ovseg_ros.mapping.online_compression import OnlineCompression
 from ovseg_ros.mapping.sightings import find_sightings
 from ovseg_ros.mapping.tables import MapTables, VoxelSums, padded
+from ovseg_ros.mapping.voxel_table import Snapshot
 from ovseg_ros.types import InvalidFrameError, RgbdFrame, Segmentation
 from ovseg_ros.vocabulary import Vocabulary
 
@@ -380,6 +381,14 @@ class SemanticMap:
     def feature_rows(self) -> torch.Tensor:
         """(N,) int64: which of the M rows of `feature_chunks` is each voxel's."""
         return self._tables.feature_rows()
+
+    def feature_snapshot(self) -> Snapshot:
+        """The state of `feature_chunks`, for `features_changed_since`."""
+        return self._tables.features.snapshot()
+
+    def features_changed_since(self, snapshot: Snapshot) -> torch.Tensor | None:
+        """(n,) int64 rows of `feature_chunks`, in order, that changed since; None: all of them may have."""
+        return self._tables.features.changed_since(snapshot)
 
     @property
     def last_seen(self) -> torch.Tensor:

@@ -28,6 +28,14 @@ class Places:
     located: Located
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """Which table, and how often it had changed: for asking later what has changed since."""
+
+    table: VoxelTable
+    version: int
+
+
 class VoxelTable:
     """Rows under distinct packed voxel keys: a hash from keys to rows, and columns."""
 
@@ -35,6 +43,8 @@ class VoxelTable:
         self.device = device
         self._columns = BlockColumns({"keys": Column(torch.int64), **columns}, device)
         self._hash = VoxelHash(device)
+        self._version = 0
+        self._versions = BlockColumns({"version": Column(torch.int64)}, device)
 
     def __len__(self) -> int:
         return self._columns.count
@@ -57,6 +67,16 @@ class VoxelTable:
         """Views of the columns ``names``, block by block in the order of the rows; at least one, maybe of no rows."""
         return self._columns.chunks(*names)
 
+    def snapshot(self) -> Snapshot:
+        """For `changed_since`."""
+        return Snapshot(self, self._version)
+
+    def changed_since(self, snapshot: Snapshot) -> torch.Tensor | None:
+        """(n,) int64 rows, in order, that were written or hold another voxel since; None for another table's."""
+        if snapshot.table is not self:
+            return None
+        return (self._versions.column("version") > snapshot.version).nonzero().squeeze(1)
+
     def rows_of(self, keys: torch.Tensor) -> torch.Tensor:
         """(n,) keys -> (n,) int64 rows, -1 where the table doesn't have the key."""
         return self._hash.lookup(keys)
@@ -68,6 +88,7 @@ class VoxelTable:
         rows = torch.where(known, found, len(self) + torch.cumsum(~known, dim=0) - 1)
         new = len(keys) - int(known.sum())
         self._columns.reserve(len(self) + new)
+        self._versions.reserve(len(self) + new)
         self._hash.reserve(new)
         return Places(keys, rows, known, self._columns.locate(rows))
 
@@ -80,7 +101,10 @@ class VoxelTable:
         return self._columns.read(name, places.located)
 
     def pieces(self, places: Places, size: int) -> Iterator[tuple[Block, torch.Tensor, torch.Tensor | slice]]:
-        """The blocks that the rows of ``places`` are in, for changing columns in place; see `BlockColumns.pieces`."""
+        """The blocks that the rows of ``places`` are in, for changing columns in place; see `BlockColumns.pieces`.
+
+        Whoever does must `write` these places afterwards, so that `changed_since` knows.
+        """
         return self._columns.pieces(places.located, size)
 
     def write(self, places: Places, values: Mapping[str, torch.Tensor]) -> None:
@@ -89,6 +113,7 @@ class VoxelTable:
         self._hash.insert(places.keys[new], places.rows[new])
         self._columns.write(places.located, {"keys": places.keys, **values})
         self._columns.count += int(new.sum())
+        self._mark(places.rows)
 
     def remove(self, keys: torch.Tensor) -> int:
         """Forget (n,) distinct keys, those that are there; the last rows move into the gaps.
@@ -109,4 +134,12 @@ class VoxelTable:
         self._hash.remove(keys)
         self._hash.assign(moved, gaps)
         self._columns.shrink(left)
+        self._versions.shrink(left)
+        self._mark(gaps)
         return len(rows)
+
+    def _mark(self, rows: torch.Tensor) -> None:
+        """Note that (n,) rows have changed."""
+        self._version += 1
+        self._versions.count = len(self)
+        self._versions.write(self._versions.locate(rows), {"version": torch.full_like(rows, self._version)})

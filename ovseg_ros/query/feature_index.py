@@ -49,7 +49,8 @@ class FeatureIndex:
         self.device = device
         self._codec = codec
         self._chunks = list(features)
-        if not getattr(space, "compares_directly", False):
+        self.reads_in_place = bool(getattr(space, "compares_directly", False))
+        if not self.reads_in_place:
             self._chunks = [space.align(codec.decode(c) if codec else c.float()) for c in self._chunks]
             self._codec = None
 
@@ -58,8 +59,7 @@ class FeatureIndex:
 
         Cosines for unit texts, logits for texts of the length that the space's softmax wants.
         """
-        for products, scale in self._products(texts):
-            yield products.mul_(scale)
+        yield from self._cosines(texts, self._chunks, self._inverse_norms)
 
     def probabilities(self, groups: Sequence[Sequence[str]]) -> torch.Tensor:
         """How likely each feature is named by one of the words of a group rather than by a negative outside it.
@@ -79,7 +79,7 @@ class FeatureIndex:
         against = self._against
         result = torch.empty(len(groups), len(against), device=self.device)
         start = 0
-        for products, scale in self._products(texts):
+        for products, scale in self._products(texts, self._chunks, self._inverse_norms):
             part = slice(start, start + products.shape[1])
             logits = torch.addcmul(against[part], products, scale, out=products.new_empty(products.shape))
             for row, (own, competing) in enumerate(zip(members, rivals, strict=True)):
@@ -92,28 +92,72 @@ class FeatureIndex:
             start = part.stop
         return result
 
-    def _products(self, texts: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def replace(self, features: list[torch.Tensor], rows: torch.Tensor) -> None:
+        """Take in that the features are these now, parts as before, of which (n,) ``rows``, in order, have changed."""
+        self._chunks = features
+        count = sum(map(len, features))
+        parts = _gathered(features, rows)
+        norms = self._inverse_lengths(parts)
+        against = self._background(parts, norms)
+        self._inverse_norms = _replaced(self._inverse_norms, rows, norms, count)
+        self._against = _replaced(self._against, rows, against, count)
+
+    def _cosines(
+        self, texts: torch.Tensor, chunks: Sequence[torch.Tensor], norms: torch.Tensor
+    ) -> Iterator[torch.Tensor]:
+        for products, scale in self._products(texts, chunks, norms):
+            yield products.mul_(scale)
+
+    def _products(
+        self, texts: torch.Tensor, chunks: Sequence[torch.Tensor], norms: torch.Tensor
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """(T, D) texts -> part by part (T, n) products, and what they are still to be multiplied with: (n,) or one."""
         rows = max(1, PRODUCTS // len(texts))
         if self._codec:
             one = torch.ones((), device=self.device)
-            for chunk in self._chunks:
+            for chunk in chunks:
                 yield from ((self._codec.cosines(part, texts), one) for part in torch.split(chunk, rows))
         else:
             few = len(texts) <= FEW_TEXTS
-            for chunk, norms in zip(self._chunks, self._inverse_norms, strict=True):
-                for part, scale in zip(torch.split(chunk, rows), torch.split(norms, rows), strict=True):
+            for chunk, lengths in zip(chunks, torch.split(norms, [len(chunk) for chunk in chunks]), strict=True):
+                for part, scale in zip(torch.split(chunk, rows), torch.split(lengths, rows), strict=True):
                     features = part.float()
                     yield (features @ texts.T).T if few else texts @ features.T, scale
 
     @cached_property
-    def _inverse_norms(self) -> list[torch.Tensor]:
-        """(n,) for each chunk: what makes products with unit texts cosines; 0 for features of no length."""
-        norms = [torch.linalg.vector_norm(chunk, dim=1, dtype=torch.float32) for chunk in self._chunks]
-        return [torch.where(norm > MIN_NORM, 1.0 / norm, 0.0) for norm in norms]
+    def _inverse_norms(self) -> torch.Tensor:
+        """(M,): what makes products with unit texts cosines; 0 for features of no length."""
+        return self._inverse_lengths(self._chunks)
 
     @cached_property
     def _against(self) -> torch.Tensor:
         """(M,) minus the log of the negatives' summed exponential logits."""
+        return self._background(self._chunks, self._inverse_norms)
+
+    def _inverse_lengths(self, chunks: Sequence[torch.Tensor]) -> torch.Tensor:
+        norms = torch.cat([torch.linalg.vector_norm(chunk, dim=1, dtype=torch.float32) for chunk in chunks])
+        return torch.where(norms > MIN_NORM, 1.0 / norms, 0.0)
+
+    def _background(self, chunks: Sequence[torch.Tensor], norms: torch.Tensor) -> torch.Tensor:
         texts = self.space.logit_scale * self.space.encode_text(self.negatives).to(self.device)
-        return torch.cat([logits.logsumexp(dim=0) for logits in self.cosines(texts)]).neg_()
+        return torch.cat([logits.logsumexp(dim=0) for logits in self._cosines(texts, chunks, norms)]).neg_()
+
+
+def _gathered(chunks: Sequence[torch.Tensor], rows: torch.Tensor) -> list[torch.Tensor]:
+    """Copies of (n,) rows, in order, of all chunks one behind the other; a part for each chunk, maybe of no rows."""
+    ends = torch.tensor([len(chunk) for chunk in chunks]).cumsum(0)
+    counts = torch.searchsorted(rows.cpu(), ends).diff(prepend=torch.zeros(1, dtype=torch.int64)).tolist()
+    starts = [0, *ends.tolist()]
+    return [
+        chunk.index_select(0, part - start)
+        for chunk, part, start in zip(chunks, torch.split(rows, counts), starts, strict=False)
+    ]
+
+
+def _replaced(values: torch.Tensor, rows: torch.Tensor, changed: torch.Tensor, count: int) -> torch.Tensor:
+    """(count,) of which those at ``rows`` are ``changed`` and the others those of (m,) ``values``."""
+    result = values.new_zeros(count)
+    kept = min(count, len(values))
+    result[:kept] = values[:kept]
+    result[rows] = changed
+    return result

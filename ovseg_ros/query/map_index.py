@@ -1,4 +1,4 @@
-"""One revision of a map, ready to be compared with words."""
+"""A map, ready to be compared with words."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ovseg_ros.types import ConceptSpace, LanguageSpace
 
 
 class MapIndex(FeatureIndex):
-    """The features of one revision of a map beside the words of their language space.
+    """The features of a map beside the words of their language space.
 
-    Features may be read where the map keeps them, so an index must not be used once its map has changed
-    (`map_index` sees to it).
+    Features may be read where the map keeps them, so an index of a map that has changed must `follow` it before it is
+    used (`map_index` sees to it).
     """
 
     def __init__(self, semantic_map: SemanticMap, space: LanguageSpace, negatives: Sequence[str]) -> None:
@@ -28,7 +28,22 @@ class MapIndex(FeatureIndex):
             negatives: words that compete with whatever is asked.
         """
         super().__init__(semantic_map.feature_chunks(), space, negatives, semantic_map.device, semantic_map.codec)
-        self.revision = semantic_map.revision
+        self._remember(semantic_map)
+
+    def follow(self, semantic_map: SemanticMap) -> bool:
+        """Take in what has changed in the map, at a cost that depends on that; False if an index must be made anew."""
+        if self._revision == semantic_map.revision:
+            return True
+        changed = semantic_map.features_changed_since(self._snapshot)
+        if changed is None or not self.reads_in_place:
+            return False
+        self.replace(list(semantic_map.feature_chunks()), changed)
+        self._remember(semantic_map)
+        return True
+
+    def _remember(self, semantic_map: SemanticMap) -> None:
+        self._revision = semantic_map.revision
+        self._snapshot = semantic_map.feature_snapshot()
         self._rows = semantic_map.feature_rows if semantic_map.config.feature_block > 1 else None
 
     def expand(self, values: torch.Tensor) -> torch.Tensor:

@@ -17,13 +17,10 @@ _indices: WeakKeyDictionary[SemanticMap, MapIndex] = WeakKeyDictionary()
 
 
 def map_index(semantic_map: SemanticMap, space: LanguageSpace) -> MapIndex:
-    """The index of the map as it is now, in the space from `space_of`.
-
-    Made once per revision, space and vocabulary, gone with the map.
-    """
+    """The index of the map as it is now, in the space from `space_of`; kept for one vocabulary, gone with the map."""
     negatives = competitors(semantic_map.vocabulary)
     index = _indices.get(semantic_map)
-    if index is None or index.revision != semantic_map.revision or index.space != space or index.negatives != negatives:
+    if index is None or index.space != space or index.negatives != negatives or not index.follow(semantic_map):
         index = _indices[semantic_map] = MapIndex(semantic_map, space, negatives)
     return index
 

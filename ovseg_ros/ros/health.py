@@ -33,6 +33,7 @@ class Report:
         rate_hz: frames per second that reached the map, mean over the last RATE_SECONDS.
         passed_over: frames that were no keyframes; nothing is wrong with them.
         dropped: cause -> frames that were lost.
+        of_cameras: CAMERA.integrated or CAMERA.dropped.CAUSE -> frames, of the cameras that have names.
         stages: name -> smoothed mean milliseconds.
         percentiles: name -> milliseconds that PERCENTILES of the last LATENCY_FRAMES frames stayed within.
         latest_problem: the sentence of the newest loss, empty when there was none.
@@ -44,6 +45,7 @@ class Report:
     rate_hz: float
     passed_over: int
     dropped: dict[str, int]
+    of_cameras: dict[str, int]
     stages: dict[str, float]
     percentiles: dict[str, tuple[float, ...]]
     latest_problem: str
@@ -52,7 +54,7 @@ class Report:
 
 @dataclass
 class Health:
-    """Counters that any thread may add to. The first loss of each cause is said aloud, the rest is counted.
+    """Counters that any thread may add to. The first loss of each cause and camera is said aloud, the rest is counted.
 
     Args:
         say: takes a sentence for people.
@@ -67,6 +69,8 @@ class Health:
     _recent: deque[float] = field(default_factory=deque)
     _passed_over: int = 0
     _dropped: Counter[str] = field(default_factory=Counter)
+    _of_cameras: Counter[str] = field(default_factory=Counter)
+    _said: set[str] = field(default_factory=set)
     _stages: dict[str, float] = field(default_factory=dict)
     _latencies: dict[str, deque[float]] = field(default_factory=dict)
     _latest_problem: str = ""
@@ -77,10 +81,12 @@ class Health:
         with self._lock:
             self._received[topic] += 1
 
-    def integrate(self) -> None:
-        """Count a frame that reached the map."""
+    def integrate(self, camera: str = "") -> None:
+        """Count a frame that reached the map, for its camera too if that has a name."""
         with self._lock:
             self._integrated += 1
+            if camera:
+                self._of_cameras[f"{camera}.integrated"] += 1
             self._recent.append(self.clock())
             self._forget_old()
 
@@ -89,14 +95,19 @@ class Health:
         with self._lock:
             self._passed_over += 1
 
-    def drop(self, cause: str, sentence: str) -> None:
-        """Count a loss, and say why if it is the first of its cause."""
+    def drop(self, cause: str, sentence: str, camera: str = "") -> None:
+        """Count a loss, for its camera too if that has a name, and say why if it is the first of its cause there."""
+        key = f"{camera}.dropped.{cause}" if camera else cause
+        problem = f"camera {camera}: {sentence}" if camera else sentence
         with self._lock:
             self._dropped[cause] += 1
-            self._latest_problem = sentence
-            first = self._dropped[cause] == 1
+            if camera:
+                self._of_cameras[key] += 1
+            self._latest_problem = problem
+            first = key not in self._said
+            self._said.add(key)
         if first:
-            self.say(f"{sentence} (further frames dropped for this cause, {cause}, are counted in /diagnostics)")
+            self.say(f"{problem} (further frames dropped for this cause, {cause}, are counted in /diagnostics)")
 
     def stage(self, name: str, seconds: float) -> None:
         """Take the time of one step into its mean and its percentiles."""
@@ -117,6 +128,7 @@ class Health:
                 rate_hz=len(self._recent) / RATE_SECONDS,
                 passed_over=self._passed_over,
                 dropped=dict(self._dropped),
+                of_cameras=dict(self._of_cameras),
                 stages={name: seconds * 1000.0 for name, seconds in self._stages.items()},
                 percentiles={
                     name: tuple(1000.0 * float(value) for value in np.percentile(latencies, PERCENTILES))
@@ -150,6 +162,7 @@ def diagnostics_message(node_name: str, activity: str, stamp: Any, report: Repor
     values["frames_passed_over"] = report.passed_over
     values["frames_dropped"] = sum(report.dropped.values())
     values.update({f"dropped.{cause}": count for cause, count in sorted(report.dropped.items())})
+    values.update(sorted(report.of_cameras.items()))
     values.update({f"received.{topic}": count for topic, count in sorted(report.received.items())})
     values.update({f"{stage}_ms": f"{mean:.1f}" for stage, mean in report.stages.items()})
     for stage, latencies in report.percentiles.items():

@@ -1,12 +1,12 @@
-"""The input side of mapping_node while it is active: subscriptions, matching, and the thread that fuses."""
+"""The input side of mapping_node while it is active: subscriptions, cameras, and the thread that fuses."""
 
 from __future__ import annotations
 
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -16,18 +16,22 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.keyframes import KeyframeConfig, KeyframeSelector
+from ovseg_ros.ros.camera import (
+    CAMERA_INFO_TOPIC,
+    COLOUR_TOPIC,
+    DEPTH_TOPIC,
+    Camera,
+    Matching,
+    camera_names,
+    topic_of,
+)
 from ovseg_ros.ros.health import Health
 from ovseg_ros.ros.parameters import Parameters
 from ovseg_ros.ros.pose_sources import PoseSettings
 from ovseg_ros.ros.session import MapSession
-from ovseg_ros.ros.synchronizer import Matched, RgbdSynchronizer, Stream, valid_at
+from ovseg_ros.ros.synchronizer import Matched, Stream
 from ovseg_ros.ros.worker import Worker
-from ovseg_ros.sensor_messages import FrameBuilder, stamp_to_ns
 from ovseg_ros.types import InvalidFrameError
-
-COLOUR_TOPIC = "rgb/image"
-DEPTH_TOPIC = "depth/image"
-CAMERA_INFO_TOPIC = "rgb/camera_info"
 
 
 @dataclass(frozen=True)
@@ -49,16 +53,17 @@ _TRANSPORTS = {
 class _Waiting:
     """A matched frame, with the calibration and the generation of the map that it was matched under."""
 
+    camera: Camera
     matched: Matched
     camera_info: CameraInfo | None
     generation: int
 
 
 class RgbdInputs:
-    """Subscribes on creation and feeds every matched frame into the session, until closed.
+    """Subscribes on creation and feeds every matched frame of every camera into the session, until closed.
 
-    Callbacks only count and enqueue: conversions and the model run on the worker's thread. Whatever is
-    wrong with a message ends as a counter and a sentence in ``health``.
+    Callbacks only count and enqueue: conversions and the model run on the worker's thread, to which cameras bring
+    their newest frames in turn. Whatever is wrong with a message ends as a counter and a sentence in ``health``.
 
     Args:
         node: the node to subscribe with.
@@ -79,21 +84,24 @@ class RgbdInputs:
         self._node = node
         self._session = session
         self._health = health
-        self._camera_infos: deque[tuple[int, CameraInfo]] = deque(maxlen=parameters["sync.queue_size"])
-        transport = _TRANSPORTS[parameters["inputs.transport"]]
-        self._frames = FrameBuilder(rectified=parameters["inputs.rectified"])
         self._keyframe_config = KeyframeConfig(
             **{name: parameters[f"keyframes.{name}"] for name in ("distance", "angle", "period")}
         )
-        self._keyframes = KeyframeSelector(self._keyframe_config)
-        self._keyframes_of = session.generation
+        self._selectors: dict[str, KeyframeSelector] = {}
+        self._selectors_of = session.outlook
         self._poses = PoseSettings.read(parameters).open(node)
-        self._synchronizer = RgbdSynchronizer(
+        matching = Matching(
             slop_ns=round(parameters["sync.slop"] * 1e9),
             pose_gap_ns=round(parameters["sync.pose_gap"] * 1e9) if self._poses.topics else None,
             queue_size=parameters["sync.queue_size"],
-            on_drop=health.drop,
+            matcher=parameters["sync.matcher"],
         )
+        self._cameras = {
+            name: Camera(
+                name, matching, rectified=parameters["inputs.rectified"], on_drop=partial(health.drop, camera=name)
+            )
+            for name in camera_names(parameters["cameras"])
+        }
         self._worker: Worker[_Waiting] = Worker(
             self._fuse, capacity=parameters["mapping.queue_size"], on_drop=self._overtaken
         )
@@ -103,19 +111,9 @@ class RgbdInputs:
             reliability=QoSReliabilityPolicy[parameters["inputs.reliability"].upper()],
             durability=QoSDurabilityPolicy.VOLATILE,
         )
-        # Remapping the name of the raw images moves the compressed ones too, as with image_transport.
-        images = [
-            (transport.kind, node.resolve_topic_name(base) + suffix, self._taker(base + suffix, stream))
-            for base, suffix, stream in (
-                (DEPTH_TOPIC, transport.depth_suffix, Stream.DEPTH),
-                (COLOUR_TOPIC, transport.colour_suffix, Stream.COLOUR),
-            )
-        ]
-        poses = [(kind, topic, self._taker(topic, Stream.POSE)) for kind, topic in self._poses.topics]
-        # Camera info first: a wait that finds several messages runs their callbacks in this order.
         self._subscriptions = [
             node.create_subscription(kind, topic, callback, quality, callback_group=group)
-            for kind, topic, callback in ((CameraInfo, CAMERA_INFO_TOPIC, self._on_camera_info), *poses, *images)
+            for kind, topic, callback in self._topics(_TRANSPORTS[parameters["inputs.transport"]])
         ]
 
     @property
@@ -136,39 +134,56 @@ class RgbdInputs:
         self._worker.join()
         self._poses.close()
 
-    def _on_camera_info(self, message: CameraInfo) -> None:
-        self._health.receive(CAMERA_INFO_TOPIC)
-        self._camera_infos.append((stamp_to_ns(message.header.stamp), message))
+    def _topics(self, transport: _Transport) -> Iterator[tuple[type, str, Callable[[Any], None]]]:
+        """What to subscribe to: a wait that finds several messages runs their callbacks in this order."""
+        for camera in self._cameras.values():
+            topic = topic_of(camera.name, CAMERA_INFO_TOPIC)
+            yield CameraInfo, topic, partial(self._calibrate, topic, camera)
+        for kind, topic, names in self._poses.topics:
+            yield kind, topic, partial(self._enqueue, topic, Stream.POSE, [self._cameras[name] for name in names])
+        for camera in self._cameras.values():
+            for base, suffix, stream in (
+                (DEPTH_TOPIC, transport.depth_suffix, Stream.DEPTH),
+                (COLOUR_TOPIC, transport.colour_suffix, Stream.COLOUR),
+            ):
+                topic = topic_of(camera.name, base)
+                # Remapping the name of the raw images moves the compressed ones too, as with image_transport.
+                resolved = self._node.resolve_topic_name(topic) + suffix
+                yield transport.kind, resolved, partial(self._enqueue, topic + suffix, stream, [camera])
 
-    def _taker(self, topic: str, stream: Stream) -> Callable[[Any], None]:
-        return lambda message: self._enqueue(topic, stream, message)
-
-    def _enqueue(self, topic: str, stream: Stream, message: Any) -> None:
+    def _calibrate(self, topic: str, camera: Camera, message: CameraInfo) -> None:
         self._health.receive(topic)
-        for matched in self._synchronizer.add(stream, stamp_to_ns(message.header.stamp), message):
-            camera_info = valid_at(self._camera_infos, matched.stamp_ns)
-            self._worker.put(_Waiting(matched, camera_info, self._session.generation))
+        camera.calibrate(message)
 
-    def _overtaken(self) -> None:
+    def _enqueue(self, topic: str, stream: Stream, cameras: list[Camera], message: Any) -> None:
+        self._health.receive(topic)
+        for camera in cameras:
+            for matched, camera_info in camera.add(stream, message):
+                waiting = _Waiting(camera, matched, camera_info, self._session.generation)
+                self._worker.put(waiting, lane=camera.name)
+
+    def _overtaken(self, camera: str) -> None:
         self._health.drop(
             "queue_full",
             "the model is slower than the camera: the oldest waiting frame was dropped; "
             "normal on a live camera, for recordings play slower or raise mapping.queue_size",
+            camera,
         )
 
     def _fuse(self, waiting: _Waiting) -> None:
-        matched, camera_info = waiting.matched, waiting.camera_info
+        matched, camera_info, camera = waiting.matched, waiting.camera_info, waiting.camera
+        self._health.stage("queue", time.monotonic() - matched.since)
         try:
             if camera_info is None:
-                raise InvalidFrameError(
-                    "intrinsics", f"no camera_info has arrived on {CAMERA_INFO_TOPIC} yet: publish or remap it"
-                )
-            pose = self._poses.read(matched)
-            if not self._selector(waiting.generation).due(pose, matched.stamp_ns):
+                topic = topic_of(camera.name, CAMERA_INFO_TOPIC)
+                raise InvalidFrameError("intrinsics", f"no camera_info has arrived on {topic} yet: publish or remap it")
+            pose = self._poses.read[camera.name](matched)
+            selector = self._selector(camera.name)
+            if not selector.due(pose, matched.stamp_ns):
                 self._health.pass_over()
                 return
             start = time.perf_counter()
-            frame = self._frames.build(matched.colour, matched.depth, camera_info, pose)
+            frame = camera.frames.build(matched.colour, matched.depth, camera_info, pose)
             self._health.stage("convert", time.perf_counter() - start)
             self._session.integrate(
                 frame,
@@ -176,18 +191,19 @@ class RgbdInputs:
                 generation=waiting.generation,
                 camera_frame=str(matched.colour.header.frame_id),
             )
-            self._keyframes.accept(pose, matched.stamp_ns)
-            self._health.integrate()
+            selector.accept(pose, matched.stamp_ns)
+            self._health.integrate(camera.name)
         except InvalidFrameError as error:
-            self._health.drop(error.cause, str(error))
+            self._health.drop(error.cause, str(error), camera.name)
         except OvsegError as error:
-            self._health.drop("refused", str(error))
+            self._health.drop("refused", str(error), camera.name)
         except Exception as error:  # the thread must outlive whatever a model or a message does to it
-            self._health.drop("internal", f"a frame failed with {error!r}, a defect of ovseg_ros: please report it")
+            sentence = f"a frame failed with {error!r}, a defect of ovseg_ros: please report it"
+            self._health.drop("internal", sentence, camera.name)
             self._node.get_logger().debug(traceback.format_exc())
 
-    def _selector(self, generation: int) -> KeyframeSelector:
-        if generation != self._keyframes_of:
-            # Another map has seen nothing yet of what the last keyframes showed.
-            self._keyframes, self._keyframes_of = KeyframeSelector(self._keyframe_config), generation
-        return self._keyframes
+    def _selector(self, camera: str) -> KeyframeSelector:
+        if self._session.outlook != self._selectors_of:
+            # What the last keyframes showed is no longer known.
+            self._selectors, self._selectors_of = {}, self._session.outlook
+        return self._selectors.setdefault(camera, KeyframeSelector(self._keyframe_config))

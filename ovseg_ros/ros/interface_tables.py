@@ -21,8 +21,8 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.ros import labeller, player, publishers, segmenter
+from ovseg_ros.ros.camera import CAMERA_INFO_TOPIC, COLOUR_TOPIC, DEPTH_TOPIC
 from ovseg_ros.ros.declarations import Service, Topic
-from ovseg_ros.ros.inputs import CAMERA_INFO_TOPIC, COLOUR_TOPIC, DEPTH_TOPIC
 from ovseg_ros.ros.parameters import (
     MAPPING_PARAMETERS,
     PLAYER_PARAMETERS,
@@ -68,20 +68,22 @@ _DIAGNOSTICS = {
 
 MAPPING_NODE = NodeInterface(
     "mapping_node",
-    "RGB-D and poses in, a map that answers questions out. A lifecycle node.",
+    "RGB-D and poses in, a map that answers questions out. A lifecycle node. With `cameras` it subscribes to "
+    f"`NAME/{COLOUR_TOPIC}` and so on for each of them.",
     MAPPING_PARAMETERS,
     subscribed={
         COLOUR_TOPIC: Topic(
             Image,
             _FROM_CAMERA,
-            "rgb8, bgr8, rgba8, bgra8, mono8, 8UC3; with `inputs.transport: compressed` sensor_msgs/CompressedImage "
+            "rgb8, bgr8, rgba8, bgra8, mono8, 8UC3, 8UC4, rgb16, bgr16, bayer_*, yuv422, yuv422_yuy2; "
+            "with `inputs.transport: compressed` sensor_msgs/CompressedImage "
             f"on `{COLOUR_TOPIC}/compressed`.",
         ),
         DEPTH_TOPIC: Topic(
             Image,
             _FROM_CAMERA,
             "Registered to colour; 16UC1 millimetres or 32FC1 metres; 0 and NaN are no reading, +inf is beyond range; "
-            f"compressed: `{DEPTH_TOPIC}/compressedDepth`.",
+            f"compressed: `{DEPTH_TOPIC}/compressedDepth`, png or rvl.",
         ),
         CAMERA_INFO_TOPIC: Topic(CameraInfo, _FROM_CAMERA, "Read again when it changes; distortion is removed."),
         "/tf": Topic(

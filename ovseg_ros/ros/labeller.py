@@ -13,9 +13,9 @@ from rclpy.qos import QoSHistoryPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from ovseg_ros.errors import OvsegError
+from ovseg_ros.ros.camera import COLOUR_TOPIC
 from ovseg_ros.ros.declarations import Topic
 from ovseg_ros.ros.health import Health
-from ovseg_ros.ros.inputs import COLOUR_TOPIC
 from ovseg_ros.ros.messages import mono_message, rgb_message
 from ovseg_ros.ros.parameters import Parameters
 from ovseg_ros.ros.worker import Worker
@@ -122,7 +122,7 @@ class LabelledImages:
         if listened and self._worker is not None:
             self._worker.put(message)
 
-    def _overtaken(self) -> None:
+    def _overtaken(self, _lane: str) -> None:
         self._health.drop(
             "queue_full",
             "the model is slower than the camera: the oldest waiting image was dropped; "

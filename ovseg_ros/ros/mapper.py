@@ -7,6 +7,7 @@ from rclpy.timer import Timer
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping import MappingConfig
+from ovseg_ros.ros.filter_synchronizer import require_message_filters
 from ovseg_ros.ros.inputs import RgbdInputs
 from ovseg_ros.ros.lifecycle import ModelNode
 from ovseg_ros.ros.parameters import MAPPING_PARAMETERS, numbers
@@ -57,6 +58,8 @@ class MappingNode(ModelNode):
             region=numbers(parameters["mapping.region"], "mapping.region", example="-5 -5 -1 5 5 3"),
             memory_limit=parameters["mapping.memory_limit"],
         )
+        if parameters["sync.matcher"] == "message_filters":
+            require_message_filters()
         pose_source = PoseSettings.read(parameters).source
         self.get_logger().info(f"poses of the camera come from pose_source {pose_source}")
         device = resolve_device(parameters["device"])

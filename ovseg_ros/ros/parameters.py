@@ -19,7 +19,7 @@ from ovseg_ros.query import calibration
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-Value = bool | int | float | str
+Value = bool | int | float | str | list[str]
 
 MAX_PATH_LENGTH = 4096
 MAX_MATCHES = 1000
@@ -51,7 +51,7 @@ class ParameterSpec:
     @property
     def type_name(self) -> str:
         """The type as ROS calls it."""
-        return {bool: "bool", int: "integer", float: "double", str: "string"}[type(self.default)]
+        return {bool: "bool", int: "integer", float: "double", str: "string", list: "string array"}[type(self.default)]
 
     @property
     def limits(self) -> str:
@@ -65,6 +65,9 @@ class ParameterSpec:
         if type(value) is not type(self.default):
             mend = f": write {float(value)}" if isinstance(self.default, float) and type(value) is int else ""
             return f"{self.name} must be of type {self.type_name}, got {value!r}{mend}"
+        if isinstance(value, list):
+            texts = all(isinstance(item, str) for item in value) and len("".join(value)) <= MAX_PATH_LENGTH
+            return None if texts else f"{self.name} must be texts of {MAX_PATH_LENGTH} characters in all, got {value!r}"
         if self.choices and value not in self.choices:
             return f"{self.name} must be one of {self.limits}, got {value!r}"
         if isinstance(value, str):
@@ -84,6 +87,11 @@ MAPPING_PARAMETERS: tuple[ParameterSpec, ...] = (
         "device", "auto", "Where model and map live; auto takes a GPU if there is one.", choices=("auto", "cuda", "cpu")
     ),
     ParameterSpec("autostart", True, "Configure and activate on its own, without a lifecycle manager."),
+    ParameterSpec(
+        "cameras",
+        [""],
+        "Cameras of the map; camera NAME listens on NAME/rgb/image and so on, the one without a name on rgb/image.",
+    ),
     ParameterSpec("frames.map", "map", "Frame in which the map is kept and published, z up."),
     ParameterSpec(
         "pose_source",
@@ -94,13 +102,13 @@ MAPPING_PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec(
         "odometry.camera_offset",
         "",
-        "Pose of the camera's optical frame in the odometry's child_frame_id, as 'x y z qx qy qz qw'; "
-        "empty: they are the same frame.",
+        "Pose of the camera's optical frame in the odometry's child_frame_id, as 'x y z qx qy qz qw', one for each "
+        "camera apart by semicolons; empty: they are the same frame.",
     ),
     ParameterSpec(
         "inputs.transport",
         "raw",
-        "How images come; compressed: rgb/image/compressed and depth/image/compressedDepth (png).",
+        "How images come; compressed: rgb/image/compressed and depth/image/compressedDepth (png or rvl).",
         choices=("raw", "compressed"),
     ),
     ParameterSpec(
@@ -121,7 +129,14 @@ MAPPING_PARAMETERS: tuple[ParameterSpec, ...] = (
         10.0,
     ),
     ParameterSpec(
-        "sync.tf_timeout", 0.5, "Longest wait for the transform at the stamp of an image, seconds.", 0.0, 10.0
+        "sync.tf_timeout", 0.5, "How long an image may wait for the transform at its stamp, seconds.", 0.0, 10.0
+    ),
+    ParameterSpec(
+        "sync.matcher",
+        "own",
+        "What pairs colour and depth; message_filters comes with a ROS distribution, and why own is better is in "
+        "docs/architecture.md.",
+        choices=("own", "message_filters"),
     ),
     ParameterSpec("sync.queue_size", 10, "Images that may wait for a partner, and messages kept by DDS.", 1, 1000),
     ParameterSpec("mapping.voxel_size", MappingConfig.voxel_size, "Edge of a voxel, metres.", 0.005, 1.0),
@@ -180,7 +195,11 @@ MAPPING_PARAMETERS: tuple[ParameterSpec, ...] = (
         1e6,
     ),
     ParameterSpec(
-        "mapping.queue_size", 5, "Matched frames that may wait for the model; then the oldest is dropped.", 1, 10000
+        "mapping.queue_size",
+        5,
+        "Matched frames of a camera that may wait for the model; then its oldest is dropped.",
+        1,
+        10000,
     ),
     ParameterSpec(
         "keyframes.distance",

@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from ovseg_ros.datasets import open_sequence
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.ros.inputs import CAMERA_INFO_TOPIC, COLOUR_TOPIC, DEPTH_TOPIC
+from ovseg_ros.ros.camera import CAMERA_INFO_TOPIC, COLOUR_TOPIC, DEPTH_TOPIC
 from ovseg_ros.ros.messages import (
     camera_info_message,
     depth_message,

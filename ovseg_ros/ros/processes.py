@@ -23,6 +23,7 @@ class NodeProcess:
         executable: "mapping_node", "segmentation_node" or "rgbd_player_node".
         log: file that takes what the node prints.
         parameters: name -> value.
+        namespace: of the node and so of its relative topics, with a slash first; empty: none.
 
     Example:
         >>> with NodeProcess("mapping_node", Path("mapping.log")) as node:  # doctest: +SKIP
@@ -36,8 +37,10 @@ class NodeProcess:
         log: Path,
         *,
         parameters: Mapping[str, Value] | None = None,
+        namespace: str = "",
     ) -> None:
         command = [sys.executable, "-m", f"ovseg_ros.ros.{executable}", "--ros-args"]
+        command += ["-r", f"__ns:={namespace}"] if namespace else []
         for name, value in (parameters or {}).items():
             command += ["-p", f"{name}:={yaml_value(value)}"]
         self.executable = executable
@@ -51,6 +54,11 @@ class NodeProcess:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
 
     @property
     def running(self) -> bool:
@@ -102,6 +110,8 @@ def yaml_value(value: Value) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return f"{value:.9f}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(yaml_value, value))}]"
     if isinstance(value, str):
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{escaped}"'

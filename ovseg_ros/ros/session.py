@@ -122,6 +122,7 @@ class MapSession:
         self._lock = threading.Lock()
         self._vocabulary_lock = threading.Lock()
         self._generation = 0
+        self._vocabularies = 0
         self._newest: _Newest | None = None
         self._labeller: _Labeller | None = None
         self._map = SemanticMap(
@@ -147,6 +148,11 @@ class MapSession:
     def generation(self) -> int:
         """Grows whenever `clear` or `load` puts another map in place; a loaded map may repeat a revision."""
         return self._generation
+
+    @property
+    def outlook(self) -> tuple[int, int]:
+        """Changes when a place that was seen before is worth another look: the map or what is looked for is another."""
+        return self._generation, self._vocabularies
 
     @property
     def map_bytes(self) -> int:
@@ -257,6 +263,7 @@ class MapSession:
             self._prepare(vocabulary)
             with self._lock:
                 self._map.set_vocabulary(vocabulary)
+                self._vocabularies += isinstance(self._backend, PromptedSegmenter)
                 return self._map.revision
 
     def read(self, view: Callable[[SemanticMap, LanguageSpace], View]) -> View:

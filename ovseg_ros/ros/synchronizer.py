@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -46,12 +47,14 @@ class Matched:
         colour: its message.
         depth: the message nearest in time.
         pose: the PoseBracket around the stamp; None where poses don't come as messages.
+        since: when they were complete, seconds of the monotonic clock.
     """
 
     stamp_ns: int
     colour: Any
     depth: Any
     pose: Any
+    since: float = field(default_factory=time.monotonic)
 
 
 class Missing(Enum):

@@ -37,7 +37,7 @@ class TransformBuffer:
     Args:
         node: the node to subscribe with; its executor needs a thread to spare.
         map_frame: the frame that poses are given in.
-        timeout: longest wait for the transform at the stamp of an image, seconds.
+        timeout: longest wait for the transform at the stamp of an image, seconds from when the image was complete.
     """
 
     def __init__(self, node: Any, map_frame: str, timeout: float) -> None:
@@ -60,7 +60,8 @@ class TransformBuffer:
 
         frame = str(matched.colour.header.frame_id)
         stamp = Time(nanoseconds=matched.stamp_ns)
-        deadline = time.monotonic() + self._timeout
+        # From then, and not from now: a camera without transforms would take the time of all others.
+        deadline = matched.since + self._timeout
         while True:
             try:
                 found = self._buffer.lookup_transform(self._map_frame, frame, stamp)

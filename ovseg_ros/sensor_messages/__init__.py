@@ -5,7 +5,7 @@ Messages are read by attribute, so nothing here needs ROS: nodes and recordings 
 
 from ovseg_ros.sensor_messages.compressed_images import compressed_to_depth, compressed_to_rgb
 from ovseg_ros.sensor_messages.frames import CAUSES, FrameBuilder, stamp_to_ns
-from ovseg_ros.sensor_messages.images import COLOUR_CHANNELS, DEPTH_ENCODINGS, image_to_depth, image_to_rgb
+from ovseg_ros.sensor_messages.images import COLOUR_ENCODINGS, DEPTH_ENCODINGS, image_to_depth, image_to_rgb
 from ovseg_ros.sensor_messages.poses import (
     QUATERNION_TOLERANCE,
     interpolate,
@@ -17,7 +17,7 @@ from ovseg_ros.sensor_messages.transforms import TransformTree
 
 __all__ = [
     "CAUSES",
-    "COLOUR_CHANNELS",
+    "COLOUR_ENCODINGS",
     "DEPTH_ENCODINGS",
     "QUATERNION_TOLERANCE",
     "FrameBuilder",

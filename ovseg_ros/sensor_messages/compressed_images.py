@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from ovseg_ros.sensor_messages.images import DEPTH_ENCODINGS, millimetres_to_metres
+from ovseg_ros.sensor_messages.rvl import decode_rvl
 from ovseg_ros.types import InvalidFrameError
 
 _DEPTH_HEADER = struct.Struct("<i2f")
@@ -33,25 +34,27 @@ def compressed_to_rgb(message: Any) -> np.ndarray:
 
 
 def compressed_to_depth(message: Any) -> np.ndarray:
-    """CompressedImage of depth, as 16-bit PNG -> (H, W) float32 metres, with the readings that `image_to_depth` has.
+    """CompressedImage of depth -> (H, W) float32 metres, with the readings that `image_to_depth` has.
 
-    Bare PNG and compressedDepth of 16-bit images are lossless millimetres. compressedDepth of "32FC1" is quantised
-    inverse depth: metres are a / (value - b) with the constants a, b of the message, and no reading at 0.
+    Bare 16-bit PNG, and compressedDepth of 16-bit images in PNG or RVL, are lossless millimetres. compressedDepth of
+    "32FC1" is quantised inverse depth: metres are a / (value - b) with the constants a, b of the message, and no
+    reading at 0.
 
     Raises:
-        InvalidFrameError: "encoding" for another format or data that OpenCV can't decode.
+        InvalidFrameError: "encoding" for another format or data that can't be decoded.
     """
     data = bytes(message.data)
     pixel, _, compression = (part.strip() for part in message.format.partition(";"))
     if "compressedDepth" not in message.format:
         return millimetres_to_metres(_sixteen_bit(message, data))
-    if pixel not in DEPTH_ENCODINGS or "rvl" in compression:
+    if pixel not in DEPTH_ENCODINGS:
         raise InvalidFrameError(
             "encoding",
             f"the depth image is compressed as {message.format!r}; supported are {', '.join(DEPTH_ENCODINGS)} by "
-            "compressedDepth in png: set its parameter format to png, or send raw images",
+            "compressedDepth: publish one of these, or send raw images",
         )
-    values = _sixteen_bit(message, data[_DEPTH_HEADER.size :])
+    code = data[_DEPTH_HEADER.size :]
+    values = decode_rvl(code) if "rvl" in compression else _sixteen_bit(message, code)
     if pixel != "32FC1":
         return millimetres_to_metres(values)
     _, scale, offset = _DEPTH_HEADER.unpack_from(data)

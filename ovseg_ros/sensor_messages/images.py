@@ -1,27 +1,60 @@
-"""sensor_msgs/Image -> arrays. numpy is enough: cv_bridge is not needed."""
+"""sensor_msgs/Image -> arrays. numpy and OpenCV are enough: cv_bridge is not needed."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 
 from ovseg_ros.types import InvalidFrameError
 
-COLOUR_CHANNELS = {
-    "rgb8": (0, 1, 2),
-    "bgr8": (2, 1, 0),
-    "rgba8": (0, 1, 2),
-    "bgra8": (2, 1, 0),
-    "mono8": (0, 0, 0),
-    "8UC3": (2, 1, 0),
+
+@dataclass(frozen=True)
+class _Pixels:
+    """How an encoding stores colour.
+
+    Attributes:
+        channels: numbers in a pixel.
+        rgb: where red, green and blue are among them; or OpenCV's code of the conversion to RGB.
+        dtype: of a number; of 16 bits the upper 8 are kept.
+    """
+
+    channels: int
+    rgb: tuple[int, int, int] | int
+    dtype: type = np.uint8
+
+
+_RGB, _BGR = (0, 1, 2), (2, 1, 0)
+
+_COLOUR = {
+    "rgb8": _Pixels(3, _RGB),
+    "bgr8": _Pixels(3, _BGR),
+    "rgba8": _Pixels(4, _RGB),
+    "bgra8": _Pixels(4, _BGR),
+    "mono8": _Pixels(1, (0, 0, 0)),
+    # These two name no order; it is what cv_bridge writes for an OpenCV image when nobody names one, so BGR.
+    "8UC3": _Pixels(3, _BGR),
+    "8UC4": _Pixels(4, _BGR),
+    "rgb16": _Pixels(3, _RGB, np.uint16),
+    "bgr16": _Pixels(3, _BGR, np.uint16),
+    "yuv422": _Pixels(2, cv2.COLOR_YUV2RGB_UYVY),
+    "uyvy": _Pixels(2, cv2.COLOR_YUV2RGB_UYVY),
+    "yuv422_yuy2": _Pixels(2, cv2.COLOR_YUV2RGB_YUY2),
+    "yuyv": _Pixels(2, cv2.COLOR_YUV2RGB_YUY2),
 }
-"""Encoding -> where red, green and blue are in a pixel.
+# ROS names a Bayer pattern by its first two rows, OpenCV by the second row from its second column.
+for _pattern, _code in (
+    ("rggb", cv2.COLOR_BayerBG2RGB),
+    ("bggr", cv2.COLOR_BayerRG2RGB),
+    ("gbrg", cv2.COLOR_BayerGR2RGB),
+    ("grbg", cv2.COLOR_BayerGB2RGB),
+):
+    _COLOUR[f"bayer_{_pattern}8"] = _Pixels(1, _code)
+    _COLOUR[f"bayer_{_pattern}16"] = _Pixels(1, _code, np.uint16)
 
-8UC3 names no order; it is what cv_bridge writes for an OpenCV image when nobody names one, so it is read as BGR.
-"""
-
-_PIXEL_BYTES = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1, "8UC3": 3}
+COLOUR_ENCODINGS = tuple(_COLOUR)
 
 DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
 
@@ -34,17 +67,28 @@ def image_to_rgb(message: Any) -> np.ndarray:
     """sensor_msgs/Image -> (H, W, 3) uint8 red, green, blue; contiguous.
 
     Raises:
-        InvalidFrameError: "encoding" for one that isn't in COLOUR_CHANNELS, "size" for data that don't fit.
+        InvalidFrameError: "encoding" for one that isn't in COLOUR_ENCODINGS, "size" for data that don't fit.
     """
-    order = COLOUR_CHANNELS.get(message.encoding)
-    if order is None:
+    stored = _COLOUR.get(message.encoding)
+    if stored is None:
         raise InvalidFrameError(
             "encoding",
-            f"the colour image is encoded as {message.encoding!r}; supported are {', '.join(COLOUR_CHANNELS)}: "
+            f"the colour image is encoded as {message.encoding!r}; supported are {', '.join(COLOUR_ENCODINGS)}: "
             "set the camera's output format or convert it with image_proc",
         )
-    pixels = _rows(message, np.dtype(np.uint8), _PIXEL_BYTES[message.encoding])
-    return np.ascontiguousarray(pixels[:, :, order])
+    pixels = _rows(message, np.dtype(stored.dtype), stored.channels)
+    if stored.dtype is np.uint16:
+        pixels = (pixels >> 8).astype(np.uint8)
+    if isinstance(stored.rgb, tuple):
+        return np.ascontiguousarray(pixels[:, :, stored.rgb])
+    try:
+        return np.asarray(cv2.cvtColor(pixels, stored.rgb))
+    except cv2.error as error:
+        raise InvalidFrameError(
+            "size",
+            f"an image of {message.width}x{message.height} can't be {message.encoding}, whose pixels come in pairs: "
+            "check the camera driver",
+        ) from error
 
 
 def image_to_depth(message: Any) -> np.ndarray:
@@ -62,12 +106,11 @@ def image_to_depth(message: Any) -> np.ndarray:
             f"the depth image is encoded as {message.encoding!r}; supported are {', '.join(DEPTH_ENCODINGS)}: "
             "set the camera's output format or convert it with depth_image_proc",
         )
-    order: Literal[">", "<"] = ">" if message.is_bigendian else "<"
     if message.encoding == "32FC1":
-        depth = _rows(message, np.dtype(np.float32).newbyteorder(order), 1)[:, :, 0].astype(np.float32)
+        depth = _rows(message, np.dtype(np.float32), 1)[:, :, 0].astype(np.float32)
         depth[(depth <= 0) & np.isfinite(depth)] = np.nan
         return depth
-    return millimetres_to_metres(_rows(message, np.dtype(np.uint16).newbyteorder(order), 1)[:, :, 0])
+    return millimetres_to_metres(_rows(message, np.dtype(np.uint16), 1)[:, :, 0])
 
 
 def millimetres_to_metres(raw: np.ndarray) -> np.ndarray:
@@ -78,7 +121,8 @@ def millimetres_to_metres(raw: np.ndarray) -> np.ndarray:
 
 
 def _rows(message: Any, dtype: np.dtype[Any], channels: int) -> np.ndarray:
-    """(H, W, channels) view of an image's data without the padding at the end of each row."""
+    """(H, W, channels) of ``dtype`` in the message's byte order, without the padding at the end of each row."""
+    order: Literal[">", "<"] = ">" if message.is_bigendian else "<"
     height, width, step = int(message.height), int(message.width), int(message.step)
     row_bytes = width * channels * dtype.itemsize
     data = np.frombuffer(message.data, dtype=np.uint8)
@@ -93,4 +137,4 @@ def _rows(message: Any, dtype: np.dtype[Any], channels: int) -> np.ndarray:
     strides = (step, channels * dtype.itemsize, dtype.itemsize, 1)
     shape = (height, width, channels, dtype.itemsize)
     packed = np.ascontiguousarray(np.lib.stride_tricks.as_strided(data, shape, strides, writeable=False))
-    return packed.view(dtype)[..., 0]
+    return packed.view(dtype.newbyteorder(order))[..., 0]

@@ -20,6 +20,8 @@ from ovseg_ros.types import RgbdFrame
 EVENTUALLY = 60.0
 """Seconds until a wait counts as failed; generous, because tests share their machine."""
 
+SECOND = 10**9
+
 MAPPING = {
     "pose_source": "pose",
     "inputs.reliability": "reliable",
@@ -44,35 +46,36 @@ class Camera:
 
     def __init__(self, client: MapClient, *, poses: bool = True) -> None:
         self._client = client
-        self._seconds = 100
+        self.stamp_ns = 100 * SECOND
+        self.step_ns = SECOND
         quality = QoSProfile(depth=100, reliability=QoSReliabilityPolicy.RELIABLE)
         node = client.node
-        self._publishers = {
+        self.publishers = {
             "camera_info": node.create_publisher(CameraInfo, "rgb/camera_info", quality),
             "pose": node.create_publisher(PoseStamped, "camera_pose", quality),
             "depth": node.create_publisher(Image, "depth/image", quality),
             "colour": node.create_publisher(Image, "rgb/image", quality),
         }
         if not poses:
-            node.destroy_publisher(self._publishers.pop("pose"))
+            node.destroy_publisher(self.publishers.pop("pose"))
 
     def wait_for_listeners(self) -> None:
         """Until every topic has a subscriber."""
         self._client.wait_for(
-            lambda: all(publisher.get_subscription_count() for publisher in self._publishers.values()),
+            lambda: all(publisher.get_subscription_count() for publisher in self.publishers.values()),
             "subscriptions of the node",
             EVENTUALLY,
         )
 
     def back_in_time(self, seconds: int) -> None:
         """Set the clock of the camera back."""
-        self._seconds -= seconds
+        self.stamp_ns -= seconds * SECOND
 
     def send(self, frame: RgbdFrame, spoil: Callable[[dict[str, object]], None] | None = None) -> None:
-        """Publish one frame, one second after the last one; ``spoil`` may change its messages first."""
-        self._seconds += 1
-        camera = messages.header_message("camera_optical_frame", self._seconds * 10**9)
-        world = messages.header_message("map", self._seconds * 10**9)
+        """Publish one frame, ``step_ns`` after the last one; ``spoil`` may change its messages first."""
+        self.stamp_ns += self.step_ns
+        camera = messages.header_message("camera_optical_frame", self.stamp_ns)
+        world = messages.header_message("map", self.stamp_ns)
         content: dict[str, object] = {
             "camera_info": messages.camera_info_message(frame.intrinsics, camera),
             "pose": messages.pose_message(np.asarray(frame.pose), world),
@@ -82,7 +85,7 @@ class Camera:
         if spoil is not None:
             spoil(content)
         for name, message in content.items():
-            self._publishers[name].publish(message)
+            self.publishers[name].publish(message)
 
 
 def wait_for_services(client: MapClient) -> None:

@@ -65,7 +65,7 @@ def test_odometry_of_the_body_is_moved_to_the_camera_and_interpolated(tmp_path: 
     class Body(Camera):
         def __init__(self, client: MapClient) -> None:
             super().__init__(client)
-            self._publishers["pose"] = client.node.create_publisher(Odometry, "odom", RELIABLE)
+            self.publishers["pose"] = client.node.create_publisher(Odometry, "odom", RELIABLE)
 
         def send(self, frame: Any, spoil: Any = None) -> None:
             def around(content: dict[str, Any]) -> None:
@@ -73,10 +73,10 @@ def test_odometry_of_the_body_is_moved_to_the_camera_and_interpolated(tmp_path: 
                 for side in (-1, 1):
                     pose = np.asarray(frame.pose).copy()
                     pose[:3, 3] += (0.2 * side, 0.0, -1.0)
-                    stamp_ns = self._seconds * 10**9 + side * 10**8
+                    stamp_ns = self.stamp_ns + side * 10**8
                     message = messages.odometry_message(pose, messages.header_message("map", stamp_ns), "base_link")
                     if side < 0:
-                        self._publishers["pose"].publish(message)
+                        self.publishers["pose"].publish(message)
                     content["pose"] = message
 
             super().send(frame, around)
@@ -108,7 +108,7 @@ def test_compressed_images_are_mapped_and_bad_ones_said_once(tmp_path: Path, cli
         def __init__(self, client: MapClient) -> None:
             super().__init__(client)
             for name, topic in (("depth", "depth/image/compressedDepth"), ("colour", "rgb/image/compressed")):
-                self._publishers[name] = client.node.create_publisher(CompressedImage, topic, RELIABLE)
+                self.publishers[name] = client.node.create_publisher(CompressedImage, topic, RELIABLE)
 
         def send(self, frame: Any, spoil: Any = None) -> None:
             def compress(content: dict[str, Any]) -> None:

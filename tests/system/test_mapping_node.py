@@ -33,7 +33,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[NodeProce
 
 
 def wrong_encoding(content: dict[str, Any]) -> None:
-    content["colour"].encoding = "yuv422"
+    content["colour"].encoding = "nv21"
 
 
 def other_size(content: dict[str, Any]) -> None:
@@ -56,7 +56,7 @@ def pose_not_finite(content: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("spoil", "cause", "words"),
     [
-        (wrong_encoding, "encoding", "'yuv422'; supported are rgb8"),
+        (wrong_encoding, "encoding", "'nv21'; supported are rgb8"),
         (other_size, "size", "160x120 but the depth image 80x120"),
         (no_reading, "no_depth", "no reading at all"),
         (zero_focal_length, "intrinsics", "focal lengths must be positive"),

@@ -70,12 +70,12 @@ def test_images_are_labelled_and_bad_ones_counted(tmp_path: Path) -> None:
         assert (sure[labels == 0] == 0).all()
         assert sure[labels > 0].mean() > 127
 
-        image.encoding = "yuv422"
+        image.encoding = "nv21"
         camera.publish(image)
         client.wait_for(lambda: int(status.get("dropped.encoding", 0)) == 1, "the bad image", EVENTUALLY)
         assert status["name"] == "/segmentation_node: segmenting"
         assert "segment_ms.p99" in status
-        assert process.printed().count("'yuv422'; supported are rgb8") == 1
+        assert process.printed().count("'nv21'; supported are rgb8") == 1
 
         assert client.transition("deactivate")
         assert client.transition("cleanup")

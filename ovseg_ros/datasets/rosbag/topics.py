@@ -16,7 +16,7 @@ from ovseg_ros.datasets.rosbag.file import (
     BagFile,
 )
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.sensor_messages import COLOUR_CHANNELS, DEPTH_ENCODINGS
+from ovseg_ros.sensor_messages import COLOUR_ENCODINGS, DEPTH_ENCODINGS
 
 ROLE_TYPES = {
     "rgb": (IMAGE, COMPRESSED_IMAGE),
@@ -136,7 +136,7 @@ def _is_depth(topic: str, message: Any) -> bool:
 
 
 def _is_colour(message: Any) -> bool:
-    return hasattr(message, "format") or message.encoding in COLOUR_CHANNELS
+    return hasattr(message, "format") or message.encoding in COLOUR_ENCODINGS
 
 
 def _list(names: Sequence[str]) -> str:
