@@ -19,6 +19,12 @@ GENERIC_NEGATIVES: tuple[str, ...] = ("object", "thing", "stuff", "background", 
 """Words that fit everything a little: they take the probability that no concept deserves."""
 
 
+STRUCTURE = frozenset(
+    ("wall", "walls", "floor", "flooring", "ceiling", "roof", "ground", "road", "pavement", "sidewalk", "grass", "sky")
+)
+"""What a place is made of, and no thing in it."""
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """Concepts in a fixed order, each with the names people use for it (the first is shown).

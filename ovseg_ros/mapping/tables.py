@@ -151,7 +151,7 @@ class MapTables:
             return
         for keys, counts, colours, stamps in self.voxels.chunks("keys", "weights", "colours", "last_seen"):
             rows = self.features.rows_of(coarse_keys(keys, self._block))
-            features = self._exact_features(rows) * counts[:, None]
+            features = self.exact_features(rows) * counts[:, None]
             yield VoxelSums(keys, counts, colours * counts[:, None], stamps, keys, counts, features)
 
     def encoded(self, codec: FeatureCodec) -> MapTables:
@@ -259,7 +259,7 @@ class MapTables:
             )
             block["features"][local], block["feature_remainders"][local] = split_half(mean)
 
-    def _exact_features(self, rows: torch.Tensor) -> torch.Tensor:
+    def exact_features(self, rows: torch.Tensor) -> torch.Tensor:
         """(n, C) float32 copies of the means at the (n,) rows."""
         mean = self.features.read("features", rows)
         return join_half(mean, self.features.read("feature_remainders", rows)) if self._halved else mean

@@ -26,6 +26,12 @@ occluded strips leave such gaps, different objects are rarely that close."""
 MIN_VOXELS = 3
 """Smaller matches are noise."""
 
+MIN_OBJECT_VOXELS = 8
+"""Smaller clusters of one label are noise, not things."""
+
+OBJECT_OVERLAP = 0.2
+"""Intersection over union from which a cluster is a thing that was found before."""
+
 DOUBT = 4.0
 """A match with voxel scores of mean m and sum M scores sqrt(m) * M / (M + DOUBT): few voxels are weak evidence."""
 
