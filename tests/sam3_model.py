@@ -67,12 +67,49 @@ def tiny_config(hidden: int = 32, queries: int = 10) -> Any:
     )
 
 
+def tiny_video_config() -> Any:
+    """A width of 128 is the least that transformers' tracker takes, and 64 the only one of its memories.
+
+    A random model is never as sure as the thresholds of the published one want for conditioning a track again.
+    """
+    from transformers import Sam3VideoConfig
+
+    detector = tiny_config(hidden=128).to_dict()
+    side = GRID * PATCH
+    sizes = {"hidden_size": 128, "num_attention_heads": 2}
+    memory = {"num_layers": 1, "hidden_size": 128, "num_attention_heads": 1, "feed_forward_hidden_size": 128}
+    tracker = {
+        "vision_config": detector["vision_config"],
+        "prompt_encoder_config": {"hidden_size": 128, "image_size": side, "patch_size": PATCH},
+        "mask_decoder_config": {**sizes, "mlp_dim": 128, "iou_head_hidden_dim": 128},
+        "image_size": side,
+        **{f"memory_attention_{name}": value for name, value in memory.items()},
+        "memory_encoder_hidden_size": 128,
+        "memory_encoder_output_channels": 64,
+        "mask_downsampler_embed_dim": 128,
+        "memory_fuser_embed_dim": 128,
+        "memory_fuser_intermediate_dim": 128,
+    }
+    return Sam3VideoConfig(
+        detector_config=detector,
+        tracker_config=tracker,
+        low_res_mask_size=4 * GRID,
+        recondition_every_nth_frame=6,
+        high_conf_thresh=0.1,
+        high_iou_thresh=0.2,
+    )
+
+
 def tiny_model(seed: int = 3) -> Any:
-    """Weights so spread that prompts and queries clearly differ."""
     from transformers import Sam3Model
 
+    return spread(Sam3Model, tiny_config(), seed)
+
+
+def spread(kind: Any, config: Any, seed: int) -> Any:
+    """A model with weights so spread that prompts and queries clearly differ."""
     torch.manual_seed(seed)
-    model = Sam3Model(tiny_config()).eval()
+    model = kind(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
@@ -82,7 +119,23 @@ def tiny_model(seed: int = 3) -> Any:
 
 def save_tiny_model(folder: Path, seed: int = 3) -> Any:
     """Write the model and its tokenizer; returns the model."""
-    model = tiny_model(seed)
+    return _save(folder, tiny_model(seed))
+
+
+def save_tiny_video_model(folder: Path, seed: int = 3) -> Any:
+    """The same for a model of videos."""
+    from transformers import Sam3VideoModel
+
+    model = spread(Sam3VideoModel, tiny_video_config(), seed)
+    with torch.no_grad():
+        for name, parameter in model.tracker_model.memory_attention.named_parameters():
+            # So spread, attention would see one memory and be blind to the loss of others.
+            if name.endswith(("q_proj.weight", "k_proj.weight")):
+                parameter.mul_(0.1)
+    return _save(folder, model)
+
+
+def _save(folder: Path, model: Any) -> Any:
     model.save_pretrained(folder)
     tiny_tokenizer().save(str(folder / "tokenizer.json"))
     return model

@@ -10,6 +10,7 @@ from ovseg_ros.segmentation.sam3.config import read_config
 from ovseg_ros.segmentation.sam3.locate import LICENCE, fetch_model, find_model
 from ovseg_ros.segmentation.sam3.segmenter import Sam3Segmenter
 from ovseg_ros.segmentation.sam3.space import NAME, Sam3Space
+from ovseg_ros.segmentation.sam3.video import Sam3VideoSegmenter
 from ovseg_ros.segmentation.sam3.vocabulary_file import read_concepts
 
 
@@ -34,7 +35,8 @@ def load(device: str) -> Sam3Segmenter:
     """The segmenter of the settings; downloads weights that aren't here yet."""
     config = read_config()
     concepts = read_concepts(config.vocabulary)
-    return Sam3Segmenter(fetch_model(config.weights), concepts, config, device)
+    segmenter = Sam3VideoSegmenter if config.mode == "video" else Sam3Segmenter
+    return segmenter(fetch_model(config.weights), concepts, config, device)
 
 
 def language_space(space_id: str) -> Sam3Space:

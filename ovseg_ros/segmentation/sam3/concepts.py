@@ -34,6 +34,11 @@ class Concept:
         """The name and its synonyms, each once."""
         return tuple(dict.fromkeys((self.name, *self.synonyms)))
 
+    @property
+    def countable(self) -> bool:
+        """Whether its instances are told: not those of stuff, nor of distractors."""
+        return not self.stuff and not self.distractor
+
 
 @dataclass(frozen=True)
 class Concepts:

@@ -10,7 +10,10 @@ from ovseg_ros.segmentation.settings import read_settings
 CONFIG_VARIABLE = "OVSEG_SAM3_CONFIG"
 EXAMPLE = "config/backends/sam3.yaml"
 DTYPES = ("auto", "float32", "bfloat16")
-PROBABILITIES = ("threshold", "stuff_threshold", "label_threshold", "mask_overlap")
+MODES = ("image", "video")
+PROBABILITIES = ("threshold", "stuff_threshold", "label_threshold", "mask_overlap", "new_object_threshold")
+COUNTS = {"prompts_at_once": 4, "max_objects": 32, "lost_after": 30}
+"""With what suits most."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,10 @@ class Sam3Config:
         mask_overlap: of two masks of one concept with a larger intersection over union, the better one is kept.
         prompts_at_once: prompts that go through the model together; more need more memory.
         dtype: in which the model computes: float32, bfloat16, or auto (bfloat16 on a GPU).
+        mode: ``image`` takes each image alone; ``video`` also follows things from image to image, which costs more.
+        max_objects: video: things followed at a time; each costs memory and time.
+        new_object_threshold: video: score from which a thing is followed.
+        lost_after: video: images without a detection that confirms it, after which a thing is no longer followed.
     """
 
     weights: str = "facebook/sam3"
@@ -36,16 +43,23 @@ class Sam3Config:
     mask_overlap: float = 0.5
     prompts_at_once: int = 4
     dtype: str = "auto"
+    mode: str = "image"
+    max_objects: int = 32
+    new_object_threshold: float = 0.7
+    lost_after: int = 30
 
     def __post_init__(self) -> None:
         for name in PROBABILITIES:
             value = getattr(self, name)
             if not 0.0 < value < 1.0:
                 raise OvsegError(f"{name} of SAM 3 must lie between 0 and 1, got {value}: see {EXAMPLE}")
-        if self.prompts_at_once < 1:
-            raise OvsegError(f"prompts_at_once of SAM 3 must be at least 1, got {self.prompts_at_once}: 4 suits most")
+        for name, usual in COUNTS.items():
+            if getattr(self, name) < 1:
+                raise OvsegError(f"{name} of SAM 3 must be at least 1, got {getattr(self, name)}: {usual} suits most")
         if self.dtype not in DTYPES:
             raise OvsegError(f"dtype of SAM 3 is {self.dtype!r}: choose one of {', '.join(DTYPES)}")
+        if self.mode not in MODES:
+            raise OvsegError(f"mode of SAM 3 is {self.mode!r}: choose one of {', '.join(MODES)}")
 
 
 def read_config() -> Sam3Config:

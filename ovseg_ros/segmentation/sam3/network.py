@@ -15,6 +15,28 @@ import torch.nn.functional as functional
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.segmentation.model_folder import shortened
 
+NEEDS = "SAM 3 needs transformers 5.10 or newer: pip install 'transformers>=5.10,<6'"
+
+
+def load_model(kind: Any, folder: Path, device: str, dtype: torch.dtype) -> Any:
+    """Read a folder as a ``kind`` of transformers' models, in eval mode.
+
+    Raises:
+        OvsegError: if it holds another model, or not all of this one.
+    """
+    try:
+        model, report = kind.from_pretrained(folder, local_files_only=True, dtype=dtype, output_loading_info=True)
+    except Exception as error:  # Whatever a foreign or damaged folder sets off inside transformers.
+        raise OvsegError(f"{folder} can't be loaded as SAM 3 ({shortened(error)}): fetch it again") from error
+    wrong = sorted({*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])})
+    if wrong:
+        # transformers would go on with random numbers in their place.
+        raise OvsegError(
+            f"{folder} lacks {len(wrong)} of SAM 3's tensors ({wrong[0]} is the first): it is another model, or a "
+            "fine-tuned one that must be converted first, see docs/sam3.md"
+        )
+    return model.to(device).eval().requires_grad_(False)
+
 
 @dataclass(frozen=True)
 class ImageFeatures:
@@ -78,21 +100,8 @@ class Sam3Network:
         try:
             from transformers import Sam3Model
         except ImportError as error:
-            raise OvsegError("SAM 3 needs transformers 5.10 or newer: pip install 'transformers>=5.10,<6'") from error
-        try:
-            model, report = Sam3Model.from_pretrained(
-                folder, local_files_only=True, dtype=dtype, output_loading_info=True
-            )
-        except Exception as error:  # Whatever a foreign or damaged folder sets off inside transformers.
-            raise OvsegError(f"{folder} can't be loaded as SAM 3 ({shortened(error)}): fetch it again") from error
-        wrong = sorted({*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])})
-        if wrong:
-            # transformers would go on with random numbers in their place.
-            raise OvsegError(
-                f"{folder} lacks {len(wrong)} of SAM 3's tensors ({wrong[0]} is the first): it is another model, or a "
-                "fine-tuned one that must be converted first, see docs/sam3.md"
-            )
-        return cls(model.to(device).eval().requires_grad_(False))
+            raise OvsegError(NEEDS) from error
+        return cls(load_model(Sam3Model, folder, device, dtype))
 
     @property
     def device(self) -> torch.device:
@@ -107,10 +116,17 @@ class Sam3Network:
 
     def encode_image(self, rgb: torch.Tensor) -> ImageFeatures:
         """(H, W, 3) uint8 -> its features, and the part of the prompt that depends on it alone."""
+        return self.image_features(self._model.vision_encoder(self.pixels(rgb)))
+
+    def pixels(self, rgb: torch.Tensor) -> torch.Tensor:
+        """(H, W, 3) uint8 -> (1, 3, side, side) as the vision encoder reads it."""
         images = rgb.to(self._device).permute(2, 0, 1)[None].float()
         # Stretched to a square and rounded to bytes, as the published processor does.
         images = functional.interpolate(images, (self._side, self._side), mode="bilinear", antialias=True).round()
-        vision = self._model.vision_encoder(((images - 127.5) / 127.5).to(self._dtype))
+        return ((images - 127.5) / 127.5).to(self._dtype)
+
+    def image_features(self, vision: Any) -> ImageFeatures:
+        """What the vision encoder gave for one image -> what `detect` and `draw` need of it."""
         levels, positions = tuple(vision.fpn_hidden_states[:-1]), tuple(vision.fpn_position_encoding[:-1])
         return ImageFeatures(levels, positions, self._summary(levels[-1], positions[-1]))
 

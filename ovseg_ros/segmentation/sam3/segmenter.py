@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +12,10 @@ from ovseg_ros.errors import OvsegError
 from ovseg_ros.segmentation.device import resolve_device
 from ovseg_ros.segmentation.sam3.concepts import Concept, Concepts
 from ovseg_ros.segmentation.sam3.config import Sam3Config
+from ovseg_ros.segmentation.sam3.detection import Sighting, check_colour_image, look
 from ovseg_ros.segmentation.sam3.locate import weights_digest
-from ovseg_ros.segmentation.sam3.merging import MASK_THRESHOLD, LabelMaps, distinct_masks, label_maps, score_map
-from ovseg_ros.segmentation.sam3.network import Detections, ImageFeatures, Sam3Network
+from ovseg_ros.segmentation.sam3.merging import MASK_THRESHOLD, LabelMaps, label_maps
+from ovseg_ros.segmentation.sam3.network import Sam3Network
 from ovseg_ros.segmentation.sam3.prompts import EncodedPrompts, PromptEncoder
 from ovseg_ros.segmentation.sam3.space import Sam3Space, space_id
 from ovseg_ros.types import InstanceMask, Segmentation
@@ -29,15 +29,6 @@ class _Question:
     concepts: Concepts
     space: Sam3Space
     prompts: EncodedPrompts
-
-
-class _Drawn:
-    """What was drawn for each concept of one image."""
-
-    def __init__(self, concepts: Concepts) -> None:
-        self.masks: list[list[torch.Tensor]] = [[] for _ in concepts.entries]
-        self.scores: list[list[torch.Tensor]] = [[] for _ in concepts.entries]
-        self.dense: list[list[torch.Tensor]] = [[] for _ in concepts.entries]
 
 
 class Sam3Segmenter:
@@ -65,7 +56,7 @@ class Sam3Segmenter:
         self._config = config
         self._space = Sam3Space(space_id(weights_digest(folder)))
         place = resolve_device(device)
-        self._network = Sam3Network.load(folder, place, _dtype(config, place))
+        self._network = self._load_network(folder, place, _dtype(config, place))
         self._encoder = PromptEncoder.load(folder, self._network)
         self.set_vocabulary(concepts)
 
@@ -115,19 +106,16 @@ class Sam3Segmenter:
         Raises:
             OvsegError: if it isn't such an image.
         """
-        if rgb.dtype != torch.uint8 or rgb.dim() != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
-            raise OvsegError(f"a colour image is (H, W, 3) uint8, got {tuple(rgb.shape)} {rgb.dtype}")
+        check_colour_image(rgb)
         question = self._question
         concepts = question.concepts
-        image = self._network.encode_image(rgb)
-        drawn = _Drawn(concepts)
-        step = self._config.prompts_at_once
-        for start in range(0, len(concepts.prompts), step):
-            part = slice(start, start + step)
-            owners = concepts.owners[part]
-            found = self._network.detect(image, question.prompts.features[part], question.prompts.mask[part])
-            self._draw(image, found, owners, concepts, drawn)
-        return self._merge(image, drawn, concepts)
+        seen = look(self._network, self._network.encode_image(rgb), concepts, question.prompts, self._config)
+        instances: list[InstanceMask] = []
+        for concept, sighting in zip(concepts.entries, seen, strict=True):
+            if concept.countable:
+                instances += _instances(concept, sighting)
+        features = torch.stack([sighting.score_map for sighting in seen])
+        return Segmentation(features, self._space.id, tuple(instances), concepts.channels)
 
     def classify(self, rgb: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
         """(H, W, 3) uint8 image, (M, D) vectors of the space's words -> (H, W) int32: 0, or index of a word plus one.
@@ -162,47 +150,13 @@ class Sam3Segmenter:
         prompts = self._encoder.encode(concepts.prompts)
         self._question = _Question(concepts, self._space.of(concepts.channels, concepts.vocabulary), prompts)
 
-    def _draw(
-        self, image: ImageFeatures, found: Detections, owners: Sequence[int], concepts: Concepts, drawn: _Drawn
-    ) -> None:
-        """Run the mask head for those prompts whose concepts can gain by it, and keep what it gives."""
-        stuff = torch.tensor([concepts.entries[owner].stuff for owner in owners], device=found.presence.device)
-        good = found.scores > self._config.threshold
-        needed = good.any(dim=1) | (stuff & (found.presence > self._config.stuff_threshold))
-        rows = needed.nonzero().flatten()
-        if not len(rows):
-            return
-        counts = good[rows].sum(dim=1)
-        scores, queries = found.scores[rows].topk(int(counts.max()), dim=1)
-        masks, dense = self._network.draw(image, found, rows, queries)
-        for row, (prompt, count) in enumerate(zip(rows.tolist(), counts.tolist(), strict=True)):
-            owner = owners[prompt]
-            drawn.masks[owner].append(masks[row, :count].clone())
-            drawn.scores[owner].append(scores[row, :count])
-            if concepts.entries[owner].stuff:
-                drawn.dense[owner].append(dense[row] * found.presence[prompt])
-
-    def _merge(self, image: ImageFeatures, drawn: _Drawn, concepts: Concepts) -> Segmentation:
-        features = torch.zeros(len(concepts), *image.grid, device=self._network.device)
-        instances: list[InstanceMask] = []
-        for index, concept in enumerate(concepts.entries):
-            layers = drawn.dense[index]
-            if drawn.masks[index]:
-                masks, scores = torch.cat(drawn.masks[index]), torch.cat(drawn.scores[index])
-                kept = distinct_masks(masks, scores, self._config.mask_overlap)
-                masks, scores = masks[kept], scores[kept]
-                if len(kept):
-                    layers = [*layers, score_map(masks, scores)]
-                if not concept.stuff and not concept.distractor:
-                    instances += _instances(concept, masks, scores)
-            if layers:
-                features[index] = torch.stack(layers).amax(dim=0)
-        return Segmentation(features, self._space.id, tuple(instances), concepts.channels)
+    def _load_network(self, folder: Path, device: str, dtype: torch.dtype) -> Sam3Network:
+        return Sam3Network.load(folder, device, dtype)
 
 
-def _instances(concept: Concept, masks: torch.Tensor, scores: torch.Tensor) -> list[InstanceMask]:
-    hard = masks > MASK_THRESHOLD
-    return [InstanceMask(mask, score, concept.name) for mask, score in zip(hard, scores.tolist(), strict=True)]
+def _instances(concept: Concept, sighting: Sighting) -> list[InstanceMask]:
+    hard = sighting.masks > MASK_THRESHOLD
+    return [InstanceMask(mask, score, concept.name) for mask, score in zip(hard, sighting.scores.tolist(), strict=True)]
 
 
 def _dtype(config: Sam3Config, device: str) -> torch.dtype:
