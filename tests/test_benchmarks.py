@@ -22,6 +22,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import fusion
 import layers
+import locate
 import query
 import query_latency
 from measure import PeakMemory, cpu_milliseconds, first_and_last
@@ -32,6 +33,8 @@ from scenes import AMBIGUOUS, CASES, RANGE, ROOM, ROOM_BOXES, VOXEL_SIZE, random
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import transform_points, unpack_keys, unproject
 from ovseg_ros.mapping import MappingConfig
+from ovseg_ros.query import GoalConfig
+from ovseg_ros.simulation import RoomSequence
 from ovseg_ros.types import Intrinsics
 
 CONTRACT = {
@@ -236,6 +239,30 @@ def test_query_prints_the_contracted_json(capsys: pytest.CaptureFixture[str]) ->
     result = json.loads(capsys.readouterr().out)
     assert result["voxels"] == 1500
     assert result["ratio"] == result["ours_ms"] / result["matmul_ms"]
+
+
+def test_locate_prints_the_contracted_json(capsys: pytest.CaptureFixture[str]) -> None:
+    locate.main(["--cases", "3", "--frames", "20", "--json"])
+    result = json.loads(capsys.readouterr().out)
+    assert result.keys() >= {"cases", "answered", "refused", "refused_though_possible", *locate.SHARES}
+    assert result["cases"] == 3 == result["answered"] + result["refused"]
+    assert all(0 <= result[name] <= 1 for name in locate.SHARES)
+
+
+def test_the_true_room_tells_good_places_from_bad() -> None:
+    config = GoalConfig()
+    sequence = RoomSequence(4000, frames=2, width=64, height=48)
+    room = locate.TrueRoom(sequence, config)
+    thing = next(entry for entry in room.room.objects if entry.label not in locate.STRUCTURE and entry.lower[2] < 0.1)
+    walked = sequence.poses[0][:2, 3]
+    assert room.is_free(walked)
+    assert room.clearance(walked) > 0.05
+    assert room.clearance(thing.centre[:2]) < 0.5 * np.linalg.norm(thing.size[:2])
+    assert not room.is_free(np.array([50.0, 0.0]))
+    points = room.thing(thing.label, thing.centre)
+    assert ((points >= thing.lower - 0.01) & (points <= thing.upper + 0.01)).all()
+    assert not room.seen(np.array([50.0, 0.0]), points, thing.label).any()
+    assert room.seen(walked, points, "wall").sum() + room.seen(walked, points, thing.label).sum() <= len(points)
 
 
 def test_every_voxel_of_the_map_that_is_asked_has_features_of_its_own() -> None:

@@ -171,6 +171,33 @@ def test_what_is_out_of_range_is_somewhere_towards(
     assert capsys.readouterr().out.count("somewhere towards (") == len(rays)
 
 
+def test_locate_says_where_to_stand_and_draws(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, picture = tmp_path / "free.ovmap", tmp_path / "place.png"
+    numbers(capsys, "map", str(recording), "-o", str(out), "--voxel-size", "0.1", "--layers", "occupancy")
+    question = ["locate", str(out), "wall", "--clearance", "0.05"]
+    printed = numbers(capsys, *question, "--picture", str(picture))
+    assert set(printed) == {
+        "map_revision", "match", "ray", "position", "yaw", "clearance", "distance", "path", "visible"
+    }  # fmt: skip
+    assert printed["match"]["query"] == "wall"
+    assert (printed["ray"], printed["path"]) == (None, None)
+    assert printed["clearance"] >= 0.05
+    assert cv2.imread(str(picture)).std() > 10
+    x, y, _ = printed["position"]
+    assert numbers(capsys, *question, "--robot", str(x), str(y))["path"] < 1.0
+    assert main(question) == 0
+    assert f"stand at ({x:.2f}, {y:.2f})" in capsys.readouterr().out
+
+
+def test_locate_refuses_with_the_reason(saved_map: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["locate", str(saved_map), "wall"]) == 1
+    assert "map with mapping.layers:=occupancy" in capsys.readouterr().err
+    assert main(["locate", str(saved_map), "wall", "--clearance", "-1"]) == 1
+    assert "clearance must be 0 to 5 m, got -1" in capsys.readouterr().err
+
+
 def test_a_map_can_be_made_smaller(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "small.ovmap"
     options = ["--feature-dtype", "float16", "--feature-voxel-size", "0.2"]

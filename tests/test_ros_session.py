@@ -11,6 +11,7 @@ import torch
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping import MappingConfig, SemanticMap, storage
 from ovseg_ros.mapping.online_compression import FIT_FRAMES
+from ovseg_ros.query import GoalConfig
 from ovseg_ros.ros.session import MapSession
 from ovseg_ros.ros.snapshots import frontier_snapshot, plan_snapshot, ray_snapshot
 from ovseg_ros.types import Intrinsics, InvalidFrameError, RgbdFrame, Segmentation
@@ -128,6 +129,20 @@ def test_what_is_out_of_range_is_answered_beside_the_places(backend: Backend) ->
     answers = session.ask(["wall"], min_score=0.1, max_matches=1)
     assert len(answers.matches) == len(answers.rays) == 1
     assert answers.rays[0].direction[2] > 0.8
+
+
+def test_there_is_a_place_or_a_reason(backend: Backend) -> None:
+    config = GoalConfig()
+    session = MapSession(backend, MappingConfig(layers="rays", max_depth=3.0), device="cpu", frame_id="map")
+    refused = session.locate("wall", None, config, min_score=0.1)
+    assert (refused.revision, refused.found, refused.located) == (0, None, None)
+    assert "nothing in the map fits 'wall'" in refused.sentence
+    session.integrate(looking_far(), lambda *_: None, generation=session.generation)
+    refused = session.locate("wall", (0.0, 0.0), config, min_score=0.1)
+    assert (refused.revision, refused.stamp_ns, refused.frame_id) == (1, 1, "map")
+    assert refused.located is None
+    assert refused.found is not None and refused.found.query == "wall"
+    assert "no floor was seen" in refused.sentence
 
 
 def test_a_compressed_map_is_loaded(tmp_path: Path, backend: Backend) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from painted_rooms import Painting
 
 from ovseg_ros.datasets.ply import read_binary_ply
 from ovseg_ros.errors import OvsegError
@@ -16,18 +17,22 @@ from ovseg_ros.geometry import pack_keys
 from ovseg_ros.mapping import MappingConfig, SemanticMap
 from ovseg_ros.visualization import (
     Mark,
+    Stand,
     heat_colours,
     label_colours,
     overlay,
     read_picture,
     render_map,
+    render_stand,
     write_picture,
     write_point_cloud,
 )
+from ovseg_ros.visualization.plans import COLOURS
 from ovseg_ros.visualization.splatting import splat
 from ovseg_ros.visualization.views import near_walls, view_from_above, view_from_corner
 from ovseg_ros.vocabulary import Vocabulary
 
+FREE_COLOUR, OCCUPIED_COLOUR = COLOURS[0], COLOURS[100]
 RED, GREEN, BLUE, GREY = (220, 20, 20), (20, 200, 20), (20, 20, 220), (150, 150, 150)
 
 
@@ -266,3 +271,23 @@ def test_heat_grows_brighter() -> None:
     assert (np.diff(brightness[:4]) > 0).all() and brightness[4] == brightness[0]
     red, _, blue = heat_colours(np.array([0.6]))[0]
     assert red > blue
+
+
+def test_a_stand_shows_free_space_the_thing_and_where_the_robot_looks() -> None:
+    world = Painting().room((0, 0), (6, 5)).box((4, 2, 0.1), (4.4, 2.4, 0.8), name="chair")
+    stand = Stand("chair", (2.0, 1.0), 0.0, 0.5, (4.2, 2.2), (0.5, 0.5), (1.0, 4.0), (0.2, 1.5))
+    image = render_stand(world.map(), stand).astype(int)
+    # The room, 6.1 m wide with its walls, fills 1000 pixels from the margin of 40 on; y is up.
+    pixel = lambda x, y: image[round(70 + (5.05 - y) * 1000 / 6.1), round(40 + (x + 0.05) * 1000 / 6.1)]  # noqa: E731
+    assert pixel(5.0, 4.5).tolist() == list(FREE_COLOUR)
+    assert pixel(4.1, 2.1).tolist() == list(OCCUPIED_COLOUR)
+    red, _, blue = image[..., 0], image[..., 1], image[..., 2]
+    bluest = np.argwhere(blue - red > 120)
+    arrow = bluest[np.abs(bluest[:, 0] - (70 + 4.05 * 1000 / 6.1)) < 3]
+    centre = 40 + 2.05 * 1000 / 6.1
+    assert arrow[:, 1].max() - centre > 0.3 * 1000 / 6.1
+    reddest = np.argwhere(red - blue > 120)
+    reddest = reddest[reddest[:, 0] < 70 + 5.1 * 1000 / 6.1]
+    assert reddest[:, 1].max() == pytest.approx(40 + 4.5 * 1000 / 6.1, abs=4)
+    with pytest.raises(OvsegError, match=r"mapping\.layers:=occupancy"):
+        render_stand(world.map("voxels"), stand)

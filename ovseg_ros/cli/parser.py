@@ -237,6 +237,27 @@ def _parser() -> argparse.ArgumentParser:
     query.add_argument("--picture", type=Path, metavar="PNG", help="draw the answers into a picture of the map")
     query.add_argument("--view", choices=("top", "corner"), default="top", help="of the picture (default %(default)s)")
 
+    locate = _verb(
+        group,
+        "locate",
+        verbs.locate,
+        "say where a robot should stand to face something in a saved map",
+        example="ovseg locate flat.ovmap couch --robot 0 0 --picture goal.png",
+    )
+    locate.add_argument("map", type=Path, metavar="MAP", help="made with --layers occupancy, or more")
+    locate.add_argument("text", metavar="TEXT", help='what to face: "couch", "red chair"')
+    locate.add_argument(
+        "--robot",
+        nargs=2,
+        type=float,
+        metavar=("X", "Y"),
+        help="where the robot is, metres (default: anywhere will do)",
+    )
+    locate.add_argument(
+        "--clearance", type=float, metavar="M", help="from the middle of the robot to whatever isn't free (default 0.3)"
+    )
+    locate.add_argument("--picture", type=Path, metavar="PNG", help="draw the place into a plan of the free space")
+
     info = _verb(group, "info", verbs.info, "say what is in a map", example="ovseg info flat.ovmap")
     info.add_argument("map", type=Path, metavar="MAP", help="map file, NAME.ovmap")
 

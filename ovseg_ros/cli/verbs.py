@@ -182,6 +182,46 @@ def query(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def locate(options: argparse.Namespace) -> dict[str, Any]:
+    """Say where to stand."""
+    from dataclasses import asdict
+
+    from ovseg_ros.mapping import storage
+    from ovseg_ros.query import GoalConfig, Match, locate
+    from ovseg_ros.query.ground import STEP
+    from ovseg_ros.segmentation import language_space
+
+    semantic_map = storage.load(options.map)
+    config = GoalConfig() if options.clearance is None else GoalConfig(clearance=options.clearance)
+    located = locate(semantic_map, language_space(_space(semantic_map.space)), options.text, options.robot, config)
+    lines = [located.sentence, f"facing {math.degrees(located.yaw):.0f} degrees, {located.visible:.0%} of it in sight"]
+    found = located.found
+    if options.picture is not None:
+        from ovseg_ros.visualization import Stand, render_stand, write_picture
+
+        thing, size = (found.position, found.size) if isinstance(found, Match) else (found.origin, (0.0, 0.0))
+        floor = located.position[2]
+        stand = Stand(
+            title=options.text, position=located.position[:2], yaw=located.yaw, clearance=located.clearance,
+            thing=(thing[0], thing[1]), size=(size[0], size[1]), robot=tuple(options.robot) if options.robot else None,
+            heights=(floor + STEP, floor + config.robot_height),
+        )  # fmt: skip
+        write_picture(options.picture, render_stand(semantic_map, stand))
+        lines.append(f"picture: {options.picture}")
+    return {
+        "map_revision": semantic_map.revision,
+        "match": asdict(found) if isinstance(found, Match) else None,
+        "ray": None if isinstance(found, Match) else asdict(found),
+        "position": located.position,
+        "yaw": located.yaw,
+        "clearance": located.clearance,
+        "distance": located.distance,
+        "path": located.path,
+        "visible": located.visible,
+        "text": "\n".join(lines),
+    }
+
+
 def info(options: argparse.Namespace) -> dict[str, Any]:
     """Say what is in a map."""
     from ovseg_ros.mapping import storage

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.ros.interfaces import MapFile, QueryMap, SetVocabulary
+from ovseg_ros.ros.interfaces import Locate, MapFile, QueryMap, SetVocabulary
 
 # isort: split
 # Only after the guard of interfaces: it has the better words for what is missing.
@@ -84,6 +84,22 @@ class MapClient:
         """Look for and label these from now on. Return a SetVocabulary response."""
         request = SetVocabulary.Request(concepts=[str(concept) for concept in concepts])
         return self._call(SetVocabulary, "set_vocabulary", request, timeout)
+
+    def locate(
+        self,
+        query: str,
+        robot: Sequence[float] | None = None,
+        *,
+        frame_id: str = "map",
+        timeout: float = ANSWER_SECONDS,
+    ) -> Any:
+        """Ask where to stand; ``robot`` is its x, y, z in ``frame_id``, metres. Return a Locate response."""
+        request = Locate.Request(query=str(query))
+        if robot is not None:
+            request.robot.header.frame_id = str(frame_id)
+            position = request.robot.pose.position
+            position.x, position.y, position.z = (float(value) for value in robot)
+        return self._call(Locate, "locate", request, timeout)
 
     def save(self, path: str, *, timeout: float = ANSWER_SECONDS) -> Any:
         """Save the map on the node's machine. Return a MapFile response."""

@@ -16,6 +16,7 @@ from nav_msgs.msg import OccupancyGrid, Odometry
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
+from ovseg_ros.mapping.owners import NO_OBJECT
 from ovseg_ros.query import Match as MapMatch
 from ovseg_ros.query import RayMatch as MapRayMatch
 from ovseg_ros.ros.interfaces import Match, RayMatch
@@ -197,6 +198,14 @@ def match_messages(matches: Sequence[MapMatch], frame_id: str, stamp_ns: int) ->
 def ray_match_messages(matches: Sequence[MapRayMatch], frame_id: str, stamp_ns: int) -> list[RayMatch]:
     """Directions -> RayMatch messages in ``frame_id``; ``stamp_ns`` is the newest frame's."""
     return [_ray_match(match, header_message(frame_id, stamp_ns)) for match in matches]
+
+
+def found_message(found: MapMatch | MapRayMatch, frame_id: str, stamp_ns: int) -> Match:
+    """What was located -> Match; what was seen only from afar has no voxels, and lies beyond its position."""
+    if isinstance(found, MapRayMatch):
+        nowhere = (0.0, 0.0, 0.0)
+        found = MapMatch(found.query, found.score, found.origin, nowhere, 0, NO_OBJECT, 0)
+    return _match(found, header_message(frame_id, stamp_ns))
 
 
 def _match(match: MapMatch, header: Header) -> Match:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.keyframes import KeyframeConfig
 from ovseg_ros.mapping import LAYERS, MappingConfig
-from ovseg_ros.query import calibration
+from ovseg_ros.query import GoalConfig, calibration
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -237,6 +237,46 @@ MAPPING_PARAMETERS: tuple[ParameterSpec, ...] = (
         "Most matches per query, unless the request names it.",
         1,
         MAX_MATCHES,
+        live=True,
+    ),
+    ParameterSpec(
+        "locate.clearance",
+        GoalConfig.clearance,
+        "From the middle of the robot to whatever isn't known to be free, where it stands and on the way, metres.",
+        0.0,
+        5.0,
+        live=True,
+    ),
+    ParameterSpec(
+        "locate.min_distance",
+        GoalConfig.min_distance,
+        "Smallest distance on the ground between the robot and the thing it faces, metres.",
+        0.0,
+        20.0,
+        live=True,
+    ),
+    ParameterSpec(
+        "locate.max_distance",
+        GoalConfig.max_distance,
+        "Largest distance on the ground between the robot and the thing it faces, metres.",
+        0.1,
+        20.0,
+        live=True,
+    ),
+    ParameterSpec(
+        "locate.camera_height",
+        GoalConfig.camera_height,
+        "Height above the floor from which the robot must see the thing, metres.",
+        0.05,
+        5.0,
+        live=True,
+    ),
+    ParameterSpec(
+        "locate.robot_height",
+        GoalConfig.robot_height,
+        "Height above the floor that must be free for the robot, at least locate.camera_height, metres.",
+        0.2,
+        5.0,
         live=True,
     ),
 )

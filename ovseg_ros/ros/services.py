@@ -12,12 +12,13 @@ from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.query import look_again
+from ovseg_ros.query import GoalConfig, look_again
 from ovseg_ros.ros.declarations import Service
-from ovseg_ros.ros.interfaces import MapFile, QueryMap, SetVocabulary
-from ovseg_ros.ros.messages import match_messages, ray_match_messages
+from ovseg_ros.ros.interfaces import Locate, MapFile, QueryMap, SetVocabulary
+from ovseg_ros.ros.messages import found_message, header_message, match_messages, pose_message, ray_match_messages
 from ovseg_ros.ros.parameters import MAX_MATCHES, Parameters
 from ovseg_ros.ros.publishers import MapPublishers
+from ovseg_ros.ros.robot import RobotPositions
 from ovseg_ros.ros.session import Answers, MapSession
 
 
@@ -44,6 +45,7 @@ class MapServices:
         self._parameters = parameters
         self._session = session
         self._publishers = publishers
+        self._robot = RobotPositions(node, parameters)
         for name, service in SERVICES.items():
             answer = self._answering(partial(service.work, self))
             node.create_service(service.kind, f"~/{name}", answer, callback_group=group)
@@ -89,6 +91,26 @@ class MapServices:
         response.map_revision = int(session.set_vocabulary(concepts))
         return f"{len(concepts)} concept{'' if len(concepts) == 1 else 's'} from now on"
 
+    def _locate(self, session: MapSession, request: Any, response: Any) -> str:
+        parameters = self._parameters
+        config = GoalConfig(
+            clearance=parameters["locate.clearance"],
+            min_distance=parameters["locate.min_distance"],
+            max_distance=parameters["locate.max_distance"],
+            camera_height=parameters["locate.camera_height"],
+            robot_height=parameters["locate.robot_height"],
+        )
+        robot = self._robot.position(request.robot)
+        answer = session.locate(str(request.query), robot, config, min_score=parameters["query.min_score"])
+        response.map_revision = int(answer.revision)
+        if answer.found is not None:
+            response.match = found_message(answer.found, answer.frame_id, answer.stamp_ns)
+        if answer.located is None:
+            raise OvsegError(answer.sentence)
+        # A goal without a stamp is always as new as the newest transform.
+        response.goal = pose_message(answer.located.pose, header_message(answer.frame_id, 0))
+        return answer.sentence
+
     def _save(self, session: MapSession, request: Any, response: Any) -> str:
         revision, count = session.save(request.path)
         response.map_revision, response.voxel_count = int(revision), int(count)
@@ -109,6 +131,12 @@ SERVICES = {
         MapServices._query,
         "Words → matches with score, position, size, voxel count; with `mapping.layers: rays` also directions to "
         "what is out of range.",
+    ),
+    "locate": Service(
+        Locate,
+        MapServices._locate,
+        "Where to stand to face something: a goal on free ground that Nav2's NavigateToPose takes, or the reason why "
+        "there is none; needs `mapping.layers: occupancy`.",
     ),
     "set_vocabulary": Service(
         SetVocabulary,

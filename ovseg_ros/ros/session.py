@@ -14,7 +14,20 @@ import torch
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping import MappingConfig, SemanticMap, storage
-from ovseg_ros.query import Match, RayMatch, ask, ask_rays, label_voxels, partly_asked, score_voxels, space_of
+from ovseg_ros.query import (
+    GoalConfig,
+    Located,
+    Match,
+    NoGoalError,
+    RayMatch,
+    ask,
+    ask_rays,
+    label_voxels,
+    locate,
+    partly_asked,
+    score_voxels,
+    space_of,
+)
 from ovseg_ros.ros.snapshots import LabelledImage, as_array, newest_stamp
 from ovseg_ros.segmentation import PixelLabeller
 from ovseg_ros.types import (
@@ -45,6 +58,27 @@ class Answers:
     matches: tuple[Match, ...]
     rays: tuple[RayMatch, ...]
     partly_asked: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GoalAnswer:
+    """Where to stand, or why nowhere, with the state of the map that this was found in.
+
+    Attributes:
+        revision: of the map.
+        frame_id: the map's frame.
+        stamp_ns: of the newest frame.
+        found: the best of what fits the query; None if nothing does.
+        located: where to stand; None where there is no such place.
+        sentence: the place in words, or the reason.
+    """
+
+    revision: int
+    frame_id: str
+    stamp_ns: int
+    found: Match | RayMatch | None
+    located: Located | None
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -205,6 +239,16 @@ class MapSession:
                 rays=rays,
                 partly_asked=partly_asked(self._map, asked),
             )
+
+    def locate(self, query: str, robot: Sequence[float] | None, config: GoalConfig, *, min_score: float) -> GoalAnswer:
+        """Where should the robot stand to face ``query``; see `ovseg_ros.query.locate`."""
+        with self._lock:
+            state = self._map.revision, self._map.frame_id, newest_stamp(self._map)
+            try:
+                located = locate(self._map, self._backend.space, query, robot, config, min_score=min_score)
+            except NoGoalError as refusal:
+                return GoalAnswer(*state, refusal.found, None, str(refusal))
+            return GoalAnswer(*state, located.found, located, located.sentence)
 
     def scored_cloud(self, query: str) -> ScoredCloud:
         """The score of ``query`` in every voxel that is in memory."""

@@ -55,13 +55,19 @@ class TransformBuffer:
         Raises:
             InvalidFrameError: "tf" where there is none in time, "pose" for one that is no pose.
         """
+        # From then, and not from now: a camera without transforms would take the time of all others.
+        deadline = matched.since + self._timeout
+        return self._wait(str(matched.colour.header.frame_id), matched.stamp_ns, deadline)
+
+    def lookup(self, frame: str, stamp_ns: int) -> np.ndarray:
+        """(4, 4) float64 ``frame`` to map at a time, 0: the newest; waits from now on and raises as a call does."""
+        return self._wait(frame, stamp_ns, time.monotonic() + self._timeout)
+
+    def _wait(self, frame: str, stamp_ns: int, deadline: float) -> np.ndarray:
         from rclpy.time import Time
         from tf2_ros import TransformException
 
-        frame = str(matched.colour.header.frame_id)
-        stamp = Time(nanoseconds=matched.stamp_ns)
-        # From then, and not from now: a camera without transforms would take the time of all others.
-        deadline = matched.since + self._timeout
+        stamp = Time(nanoseconds=stamp_ns)
         while True:
             try:
                 found = self._buffer.lookup_transform(self._map_frame, frame, stamp)
@@ -70,7 +76,7 @@ class TransformBuffer:
                 if time.monotonic() >= deadline or self._closed.wait(POLL_SECONDS):
                     raise InvalidFrameError(
                         "tf",
-                        f"no transform from {frame!r} to {self._map_frame!r} at the stamp of an image within "
+                        f"no transform from {frame!r} to {self._map_frame!r} at the stamp asked for within "
                         f"{self._timeout:g} s ({error}): check that its whole chain is on /tf, or raise "
                         "sync.tf_timeout",
                     ) from error
