@@ -103,7 +103,7 @@ def test_damaged_frames_are_skipped_and_counted(
 
 def test_query_prints_the_contracted_json(saved_map: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = numbers(capsys, "query", str(saved_map), "wall", "floor", "--min-score", "0.02", "--max-matches", "2")
-    assert set(printed) == {"map_revision", "space", "matches", "rays"}
+    assert set(printed) == {"map_revision", "space", "matches", "rays", "partly_asked"}
     assert printed["rays"] == []
     assert printed["map_revision"] == 6
     assert printed["space"].startswith("openseg")

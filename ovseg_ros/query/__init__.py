@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ovseg_ros.query.boxes import UprightBox, upright_box
+from ovseg_ros.query.clusters import ClusteredObjects, has_instances, labelled_voxels, map_objects
 from ovseg_ros.query.coverage import look_again, partly_asked
 from ovseg_ros.query.directions import RayMatch, ask_rays
 from ovseg_ros.query.goal_types import GoalConfig, Located, NoGoalError
@@ -12,18 +14,24 @@ from ovseg_ros.query.matches import Match, ask
 from ovseg_ros.query.similarity import score_voxels
 
 __all__ = [
+    "ClusteredObjects",
     "GoalConfig",
     "Located",
     "Match",
     "NoGoalError",
     "RayMatch",
+    "UprightBox",
     "ask",
     "ask_rays",
+    "has_instances",
     "label_features",
     "label_voxels",
+    "labelled_voxels",
     "locate",
     "look_again",
+    "map_objects",
     "partly_asked",
     "score_voxels",
     "space_of",
+    "upright_box",
 ]

@@ -26,7 +26,7 @@ occluded strips leave such gaps, different objects are rarely that close."""
 MIN_VOXELS = 3
 """Smaller matches are noise."""
 
-MIN_OBJECT_VOXELS = 8
+MIN_OBJECT_VOXELS = 20
 """Smaller clusters of one label are noise, not things."""
 
 OBJECT_OVERLAP = 0.2

@@ -118,3 +118,15 @@ def _thing(voxels: LabelledVoxels, members: npt.NDArray[np.int64], name: str) ->
     newest = int(voxels.last_seen[members].max())
     score = float(voxels.confidence[members].mean())
     return MapObject(0, {name: score}, keys, (x, y, z), (dx, dy, dz), 1, newest, newest)
+
+
+def map_objects(semantic_map: SemanticMap, space: LanguageSpace) -> tuple[MapObject, ...]:
+    """The things of a map by rising id: those of the model's masks or, where it gives none, clusters of one name."""
+    if has_instances(semantic_map):
+        return tuple(semantic_map.objects)
+    return ClusteredObjects().update(labelled_voxels(semantic_map, space))
+
+
+def has_instances(semantic_map: SemanticMap) -> bool:
+    """Whether the things of a map come from masks of a model: one that scores concepts gives some."""
+    return bool(semantic_map.concepts) or len(semantic_map.objects) > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ovseg_ros.referring.expressions import Description, Rank, Ranking, Relation, Request, Wanted
+from ovseg_ros.referring.map_scene import MapScene
 from ovseg_ros.referring.parser import parse_request
 from ovseg_ros.referring.resolver import Answer, Candidate, Status, resolve
 from ovseg_ros.referring.scene import Boxes, Scene, Viewpoint
@@ -12,6 +13,7 @@ __all__ = [
     "Boxes",
     "Candidate",
     "Description",
+    "MapScene",
     "Rank",
     "Ranking",
     "Relation",

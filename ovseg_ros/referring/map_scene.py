@@ -1,0 +1,94 @@
+"""The things of a map, ready to be referred to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from ovseg_ros.mapping import MapObject, SemanticMap, group_colours, mean_features
+from ovseg_ros.query import map_objects, space_of, upright_box
+from ovseg_ros.query.calibration import COLOUR_SHARE
+from ovseg_ros.query.colours import Colour
+from ovseg_ros.query.feature_index import FeatureIndex
+from ovseg_ros.query.phrases import parse_queries
+from ovseg_ros.query.similarity import competitors, with_synonyms
+from ovseg_ros.referring.lexicon import THING
+from ovseg_ros.referring.scene import Boxes, Floats
+from ovseg_ros.types import LanguageSpace
+
+
+class MapScene:
+    """A `Scene` of the things in a map. It copies what it needs, so the map may change afterwards.
+
+    Attributes:
+        things: N of them.
+        boxes: theirs, turned as they are.
+        regions: named places.
+    """
+
+    def __init__(
+        self,
+        semantic_map: SemanticMap,
+        space: LanguageSpace,
+        things: Sequence[MapObject] | None = None,
+        regions: Mapping[str, Boxes] | None = None,
+    ) -> None:
+        """Take the things of a map.
+
+        Args:
+            semantic_map: where they are.
+            space: the language space that the map's features are of.
+            things: None takes those of `map_objects`.
+            regions: name of a room or a place -> the boxes that it is made of.
+
+        Raises:
+            OvsegError: the space is not the map's.
+        """
+        self._space = space_of(semantic_map, space)
+        self._vocabulary = semantic_map.vocabulary
+        self.things = tuple(map_objects(semantic_map, space) if things is None else things)
+        self.regions = dict(regions or {})
+        groups = [thing.keys for thing in self.things]
+        found = [upright_box(keys, semantic_map.config.voxel_size) for keys in groups]
+        self.boxes = Boxes(
+            np.array([box.centre for box in found]).reshape(-1, 3),
+            np.array([box.size for box in found]).reshape(-1, 3),
+            np.array([box.yaw for box in found]),
+        )
+        self._index = FeatureIndex(
+            [mean_features(semantic_map, groups)], self._space, competitors(self._vocabulary), semantic_map.device
+        )
+        self._owners, self._colours = group_colours(semantic_map, groups)
+        self._fits: dict[str, Floats] = {}
+
+    def fit(self, noun: str) -> Floats:
+        """(N,) 0..1: how likely each is what the noun names, by its mean feature and its label, and by its colour.
+
+        Raises:
+            OvsegError: the noun is no word of the space.
+        """
+        if noun not in self._fits:
+            self._fits[noun] = self._fit(noun)
+        return self._fits[noun]
+
+    def _fit(self, noun: str) -> Floats:
+        if noun == THING or not self.things:
+            return np.ones(len(self.things))
+        (phrase,) = parse_queries(noun, self._vocabulary)
+        fit = np.ones(len(self.things))
+        if phrase.names:
+            names = with_synonyms(phrase.names, self._vocabulary, self._space)
+            by_feature = self._index.probabilities([names])[0].double().cpu().numpy()
+            # What a model called a thing in images says more than the mean of its voxels, with bits of others in it.
+            by_label = [max(thing.label_scores.get(name, 0.0) for name in names) for thing in self.things]
+            fit = np.maximum(by_feature, by_label)
+        return fit * self._coloured(phrase.colour) if phrase.colour else fit
+
+    def _coloured(self, colour: Colour) -> Floats:
+        """(N,) 0..1: how far each thing has a colour, by the share of its voxels that do."""
+        count = len(self.things)
+        voxels = torch.bincount(self._owners, minlength=count).clamp(min=1)
+        share = torch.bincount(self._owners, colour.membership(self._colours), minlength=count) / voxels
+        return (share / COLOUR_SHARE).clamp(max=1.0).double().cpu().numpy()
