@@ -81,7 +81,7 @@ def test_two_touching_things_stay_two():
 
 def test_one_mask_over_two_things_now_and_then_does_not_join_them():
     both, one = seen(thing(0, 10), thing(10, 20)), seen(thing(0, 20))
-    layer = layer_of(*[both] * 9, one, *[both] * 3, one, *[both] * 3)
+    layer = layer_of(*[both] * 12, *[one] * 4, *[both] * 9)
     assert spans(layer) == {0: ("chair", 0, 9), 1: ("chair", 10, 19)}
 
 
