@@ -187,7 +187,7 @@ def test_choosing_what_goes_to_disk_copies_no_log_odds(monkeypatch):
 
 def test_a_map_of_rays_alone_isnt_called_empty():
     services = pytest.importorskip("ovseg_ros.ros.services")
-    from ovseg_ros.ros.session import Answers
+    from ovseg_ros.ros.answers import Answers
 
     semantic_map = SemanticMap(replace(UNLIMITED, layers="rays"), vocabulary=Vocabulary.from_names(["7", "255"]))
     for number in range(3):

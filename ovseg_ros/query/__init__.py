@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ovseg_ros.query.boxes import UprightBox, upright_box
-from ovseg_ros.query.clusters import ClusteredObjects, has_instances, labelled_voxels, map_objects
+from ovseg_ros.query.clusters import ClusteredObjects, LabelledVoxels, has_instances, labelled_voxels, map_objects
 from ovseg_ros.query.coverage import look_again, partly_asked
 from ovseg_ros.query.directions import RayMatch, ask_rays
 from ovseg_ros.query.goal_types import GoalConfig, Located, NoGoalError
@@ -16,6 +16,7 @@ from ovseg_ros.query.similarity import score_voxels
 __all__ = [
     "ClusteredObjects",
     "GoalConfig",
+    "LabelledVoxels",
     "Located",
     "Match",
     "NoGoalError",

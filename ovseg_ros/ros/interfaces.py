@@ -20,9 +20,20 @@ except ImportError as error:
     ) from error
 
 try:
-    from ovseg_interfaces.msg import Match, RayMatch, SemanticObject
-    from ovseg_interfaces.srv import GetObjects, Locate, MapFile, QueryMap, SetVocabulary
+    from ovseg_interfaces.msg import Candidate, Match, RayMatch, SemanticObject
+    from ovseg_interfaces.srv import GetObjects, Locate, MapFile, QueryMap, Refer, SetVocabulary
 except ImportError as error:
     raise ImportError(f"the package ovseg_interfaces isn't built here: {_BUILD_HINT}") from error
 
-__all__ = ["GetObjects", "Locate", "MapFile", "Match", "QueryMap", "RayMatch", "SemanticObject", "SetVocabulary"]
+__all__ = [
+    "Candidate",
+    "GetObjects",
+    "Locate",
+    "MapFile",
+    "Match",
+    "QueryMap",
+    "RayMatch",
+    "Refer",
+    "SemanticObject",
+    "SetVocabulary",
+]

@@ -9,11 +9,12 @@ from sensor_msgs.msg import Image, PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from ovseg_ros.errors import OvsegError
+from ovseg_ros.ros.answers import ScoredCloud
 from ovseg_ros.ros.declarations import LATCHED, NEWEST, Topic
 from ovseg_ros.ros.markers import MAX_ARROWS, RayMarkers
 from ovseg_ros.ros.messages import cloud_message, header_message, occupancy_message, rgb_message
 from ovseg_ros.ros.parameters import Parameters
-from ovseg_ros.ros.session import MapSession, ScoredCloud
+from ovseg_ros.ros.session import MapSession
 from ovseg_ros.ros.snapshots import frontier_snapshot, plan_snapshot, ray_snapshot
 from ovseg_ros.visualization import heat_colours, overlay
 

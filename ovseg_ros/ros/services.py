@@ -13,13 +13,14 @@ from std_srvs.srv import Trigger
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.query import GoalConfig, look_again
+from ovseg_ros.ros.answers import Answers
 from ovseg_ros.ros.declarations import Service
 from ovseg_ros.ros.interfaces import Locate, MapFile, QueryMap, SetVocabulary
 from ovseg_ros.ros.messages import found_message, header_message, match_messages, pose_message, ray_match_messages
 from ovseg_ros.ros.parameters import MAX_MATCHES, Parameters
 from ovseg_ros.ros.publishers import MapPublishers
 from ovseg_ros.ros.robot import RobotPositions
-from ovseg_ros.ros.session import Answers, MapSession
+from ovseg_ros.ros.session import MapSession
 
 
 class MapServices:

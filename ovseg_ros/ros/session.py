@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,10 +16,7 @@ from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping import MappingConfig, SemanticMap, storage
 from ovseg_ros.query import (
     GoalConfig,
-    Located,
-    Match,
     NoGoalError,
-    RayMatch,
     ask,
     ask_rays,
     label_voxels,
@@ -28,6 +25,7 @@ from ovseg_ros.query import (
     score_voxels,
     space_of,
 )
+from ovseg_ros.ros.answers import Answers, GoalAnswer, LabelledCloud, ScoredCloud
 from ovseg_ros.ros.snapshots import LabelledImage, as_array, newest_stamp
 from ovseg_ros.segmentation import PixelLabeller
 from ovseg_ros.types import (
@@ -42,81 +40,6 @@ from ovseg_ros.types import (
 from ovseg_ros.vocabulary import GENERIC_NEGATIVES, Vocabulary
 
 View = TypeVar("View")
-
-
-@dataclass(frozen=True)
-class Answers:
-    """Places and directions that answer one request, with the state of the map they were found in.
-
-    ``partly_asked`` has the queries for what less than all of the map was asked for, with that share.
-    """
-
-    revision: int
-    voxel_count: int
-    frame_id: str
-    stamp_ns: int
-    matches: tuple[Match, ...]
-    rays: tuple[RayMatch, ...]
-    partly_asked: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class GoalAnswer:
-    """Where to stand, or why nowhere, with the state of the map that this was found in.
-
-    Attributes:
-        revision: of the map.
-        frame_id: the map's frame.
-        stamp_ns: of the newest frame.
-        found: the best of what fits the query; None if nothing does.
-        located: where to stand; None where there is no such place.
-        sentence: the place in words, or the reason.
-    """
-
-    revision: int
-    frame_id: str
-    stamp_ns: int
-    found: Match | RayMatch | None
-    located: Located | None
-    sentence: str
-
-
-@dataclass(frozen=True)
-class LabelledCloud:
-    """The map at one moment as arrays.
-
-    Attributes:
-        centres: (N, 3) float64 metres in ``frame_id``.
-        colours: (N, 3) uint8.
-        labels: (N,) uint16; i + 1 is the vocabulary's i-th name, 0 is none.
-        confidence: (N,) float32 0..1.
-        frame_id: the map's frame.
-        stamp_ns: of the newest frame.
-    """
-
-    centres: np.ndarray
-    colours: np.ndarray
-    labels: np.ndarray
-    confidence: np.ndarray
-    frame_id: str
-    stamp_ns: int
-
-
-@dataclass(frozen=True)
-class ScoredCloud:
-    """The map at one moment with the score of one query.
-
-    Attributes:
-        centres: (N, 3) float64 metres in ``frame_id``.
-        scores: (N,) float32 0..1.
-        frame_id: the map's frame.
-        stamp_ns: of the newest frame.
-    """
-
-    centres: np.ndarray
-    scores: np.ndarray
-    frame_id: str
-    stamp_ns: int
 
 
 @dataclass(frozen=True)

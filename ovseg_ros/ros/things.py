@@ -1,0 +1,102 @@
+"""The things of a session's map, with boxes and identities, found anew when the map has changed. No ROS in here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.mapping import MapObject, SemanticMap
+from ovseg_ros.query import ClusteredObjects, LabelledVoxels, has_instances, labelled_voxels
+from ovseg_ros.referring import Answer, Boxes, MapScene, Viewpoint, parse_request, resolve
+from ovseg_ros.referring.resolver import FrameOfReference, Status
+from ovseg_ros.ros.session import MapSession
+from ovseg_ros.ros.snapshots import newest_stamp
+from ovseg_ros.types import LanguageSpace
+from ovseg_ros.vocabulary import normalise, singular
+
+SHOWN_NAMES = 12
+
+
+@dataclass(frozen=True)
+class ThingsSnapshot:
+    """The things of a map at one moment.
+
+    Attributes:
+        scene: N things, ready to be referred to.
+        revision: of the map.
+        frame_id: the map's frame.
+        stamp_ns: of the newest frame.
+    """
+
+    scene: MapScene
+    revision: int
+    frame_id: str
+    stamp_ns: int
+
+    @property
+    def things(self) -> tuple[MapObject, ...]:
+        """By rising id."""
+        return self.scene.things
+
+    @property
+    def boxes(self) -> Boxes:
+        """Theirs."""
+        return self.scene.boxes
+
+    def named(self, labels: Sequence[str]) -> tuple[int, ...]:
+        """Places in `things` of those with one of these names, of all without names.
+
+        Raises:
+            OvsegError: nothing has one of the names.
+        """
+        present = {normalise(thing.label) for thing in self.things}
+        wanted = set()
+        for label in labels:
+            name = next((word for word in (normalise(label), singular(normalise(label))) if word in present), None)
+            if name is None:
+                shown = ", ".join(sorted(present)[:SHOWN_NAMES]) or "none at all"
+                raise OvsegError(f"no object is called {label[:60]!r}; there are {shown}: ask ~/query for other words")
+            wanted.add(name)
+        return tuple(i for i, thing in enumerate(self.things) if not labels or normalise(thing.label) in wanted)
+
+
+class MapThings:
+    """Finds the things of sessions; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._clusters = ClusteredObjects()
+        self._state: tuple[MapSession, int, int] | None = None
+        self._snapshot: ThingsSnapshot | None = None
+
+    def snapshot(self, session: MapSession) -> ThingsSnapshot:
+        """The things of the map as it is now."""
+        with self._lock:
+            state = (session, session.generation, session.revision)
+            if self._snapshot is None or self._state != state:
+                # Clusters are found outside the map's lock: it takes longer than a frame may wait.
+                voxels = session.read(_voxels)
+                things = self._clusters.update(voxels) if voxels else None
+                self._snapshot = session.read(lambda semantic_map, space: _snapshot(semantic_map, space, things))
+                self._state = state
+            return self._snapshot
+
+    def refer(self, session: MapSession, sentence: str, viewpoint: Viewpoint | None) -> tuple[Answer, ThingsSnapshot]:
+        """Which things a sentence means; a sentence that isn't understood is answered, too."""
+        snapshot = self.snapshot(session)
+        try:
+            return resolve(parse_request(sentence), snapshot.scene, viewpoint), snapshot
+        except OvsegError as error:
+            return Answer(None, Status.NOT_UNDERSTOOD, (), FrameOfReference.NONE, str(error)), snapshot
+
+
+def _voxels(semantic_map: SemanticMap, space: LanguageSpace) -> LabelledVoxels | None:
+    return None if has_instances(semantic_map) else labelled_voxels(semantic_map, space)
+
+
+def _snapshot(semantic_map: SemanticMap, space: LanguageSpace, things: Sequence[MapObject] | None) -> ThingsSnapshot:
+    found = tuple(semantic_map.objects) if things is None else things
+    scene = MapScene(semantic_map, space, found)
+    return ThingsSnapshot(scene, semantic_map.revision, semantic_map.frame_id, newest_stamp(semantic_map))
