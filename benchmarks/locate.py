@@ -235,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=summary, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--cases", type=positive, default=200, help="questions (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=4000, help="of the first room (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=5000, help="of the first room (default %(default)s)")
     parser.add_argument("--frames", type=positive, default=60, help="per room (default %(default)s)")
     parser.add_argument("--voxel-size", type=float, default=0.05, metavar="M", help="default %(default)s")
     parser.add_argument(

@@ -25,7 +25,6 @@ INPUTS = {COLOUR_TOPIC: "Image", DEPTH_TOPIC: "Image", CAMERA_INFO_TOPIC: "Camer
 TYPES = {f"/mapping_node/{name}": topic.kind.__name__ for name, topic in OUTPUTS.items()}
 TYPES |= {f"/{name}": kind for name, kind in INPUTS.items()}
 # Drawn before another change publishes it.
-TYPES.setdefault("/mapping_node/objects", "MarkerArray")
 SHOWN_BY = {"PointCloud2": "PointCloud2", "MarkerArray": "MarkerArray", "Map": "OccupancyGrid", "Image": "Image"}
 SHOWN_BY["Pose"] = "PoseStamped"
 RVIZ = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -291,3 +292,5 @@ def test_a_stand_shows_free_space_the_thing_and_where_the_robot_looks() -> None:
     assert reddest[:, 1].max() == pytest.approx(40 + 4.5 * 1000 / 6.1, abs=4)
     with pytest.raises(OvsegError, match=r"mapping\.layers:=occupancy"):
         render_stand(world.map("voxels"), stand)
+    with pytest.raises(OvsegError, match="nothing is known of the space from 20 to 21 m"):
+        render_stand(world.map(), replace(stand, heights=(20.0, 21.0)))

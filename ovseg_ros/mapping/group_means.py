@@ -43,6 +43,6 @@ def group_colours(semantic_map: SemanticMap, groups: Sequence[torch.Tensor]) -> 
 
 def _flattened(groups: Sequence[torch.Tensor], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """(n,) number of the group, and (n,) keys."""
-    lengths = torch.tensor([len(keys) for keys in groups], device=device)
+    lengths = torch.tensor([len(keys) for keys in groups], dtype=torch.int64, device=device)
     keys = torch.cat([keys.to(device) for keys in groups]) if len(groups) else lengths.new_zeros(0)
     return torch.repeat_interleave(torch.arange(len(groups), device=device), lengths), keys

@@ -146,6 +146,10 @@ class ObjectLayer:
         best = torch.where(fits, hits, -1.0).argmax(dim=1, keepdim=True)
         return torch.where(fits, members, NO_OBJECT).gather(1, best).squeeze(1)
 
+    def voxels_of(self, number: int) -> torch.Tensor:
+        """(n,) ascending packed keys of the voxels of the shown object with this id."""
+        return self._voxels_of([number])[0]
+
     def remove(self, keys: torch.Tensor) -> None:
         """Take (n,) distinct voxels from all objects; objects without voxels are gone."""
         if not len(self._owners):

@@ -15,6 +15,7 @@ from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import unpack_keys, voxel_indices
 from ovseg_ros.mapping import SemanticMap
 from ovseg_ros.mapping.occupancy import OccupancyGrid
+from ovseg_ros.mapping.owners import NO_OBJECT
 from ovseg_ros.query.calibration import MAX_GAP, MIN_SCORE, VOXEL_SCORE
 from ovseg_ros.query.components import connected_voxels
 from ovseg_ros.query.directions import RayMatch, ask_rays
@@ -126,7 +127,9 @@ def _target(
 
 
 def _voxels_of(semantic_map: SemanticMap, space: LanguageSpace, match: Match, min_score: float) -> Cells:
-    """(n, 3) the voxels that hang together with the middle of a match."""
+    """(n, 3) the voxels of a match: those of its object or, without one, what hangs together with its middle."""
+    if match.object_id != NO_OBJECT:
+        return unpack_keys(semantic_map.objects.voxels_of(match.object_id)).cpu().numpy()
     phrases = parse_queries(match.query, semantic_map.vocabulary)
     keys = []
     for part in semantic_map.parts():

@@ -43,9 +43,6 @@ SEEN_TO_PASS = 0.25
 CORNER = math.sqrt(0.5)
 """Cells from the middle of one to its corner, where a surface in it may be."""
 
-EDGE = 0.5
-"""Cells from the middle of one to its edge, where a surface in it is on the whole: that will do on the way."""
-
 NOISE = 0.5
 """Cells by which noise in depth may put a surface too far away."""
 
@@ -66,7 +63,7 @@ class FloorPlan:
         occupied: (nx, ny) whether something is in its height, or a hole below.
         clearance: (nx, ny) float64 metres from the middle of the cell to the nearest that isn't ``free``, at least;
             negative in those.
-        width: (nx, ny) float64 metres to the nearest that is ``occupied``, to half a cell.
+        width: (nx, ny) float64 metres to the nearest that is ``occupied``, likewise.
     """
 
     floor: float
@@ -204,7 +201,7 @@ def floor_plan(occupancy: OccupancyGrid, floor: float, robot_height: float) -> F
         passable=passable,
         occupied=occupied,
         clearance=(_distances(np.pad(free, 1))[1:-1, 1:-1] - CORNER - NOISE) * size,
-        width=(_distances(~occupied) - EDGE) * size,
+        width=(_distances(~occupied) - CORNER) * size,
     )
 
 

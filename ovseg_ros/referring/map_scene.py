@@ -57,9 +57,9 @@ class MapScene:
             np.array([box.size for box in found]).reshape(-1, 3),
             np.array([box.yaw for box in found]),
         )
-        self._index = FeatureIndex(
-            [mean_features(semantic_map, groups)], self._space, competitors(self._vocabulary), semantic_map.device
-        )
+        # Without a voxel a map doesn't know yet how long its features are.
+        means = [mean_features(semantic_map, groups)] if groups else []
+        self._index = FeatureIndex(means, self._space, competitors(self._vocabulary), semantic_map.device)
         self._owners, self._colours = group_colours(semantic_map, groups)
         self._fits: dict[str, Floats] = {}
 

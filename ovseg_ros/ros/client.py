@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.ros.interfaces import Locate, MapFile, QueryMap, SetVocabulary
+from ovseg_ros.ros.interfaces import GetObjects, Locate, MapFile, QueryMap, Refer, SetVocabulary
 
 # isort: split
 # Only after the guard of interfaces: it has the better words for what is missing.
@@ -79,6 +79,16 @@ class MapClient:
             publish_heatmap=bool(publish_heatmap),
         )
         return self._call(QueryMap, "query", request, timeout)
+
+    def objects(self, labels: Sequence[str] = (), *, timeout: float = ANSWER_SECONDS) -> Any:
+        """The things in the map, all or those with one of these names. Return a GetObjects response."""
+        request = GetObjects.Request(labels=[str(label) for label in labels])
+        return self._call(GetObjects, "get_objects", request, timeout)
+
+    def refer(self, sentence: str, *, max_candidates: int = 0, timeout: float = ANSWER_SECONDS) -> Any:
+        """Which things a sentence means. Return a Refer response."""
+        request = Refer.Request(sentence=str(sentence), max_candidates=int(max_candidates))
+        return self._call(Refer, "refer", request, timeout)
 
     def set_vocabulary(self, concepts: Sequence[str], *, timeout: float = ANSWER_SECONDS) -> Any:
         """Look for and label these from now on. Return a SetVocabulary response."""

@@ -15,6 +15,7 @@ from ovseg_ros.ros.pose_sources import PoseSettings
 from ovseg_ros.ros.publishers import MapPublishers
 from ovseg_ros.ros.services import MapServices
 from ovseg_ros.ros.session import MapSession
+from ovseg_ros.ros.things import MapThings
 from ovseg_ros.segmentation import load_segmenter, resolve_device
 
 THREADS = 6
@@ -35,8 +36,11 @@ class MappingNode(ModelNode):
         self._session: MapSession | None = None
         self._inputs: RgbdInputs | None = None
         self._map_timer: Timer | None = None
-        self._outputs = MapPublishers(self, self._settings)
-        MapServices(self, self._settings, self._configured_session, self._outputs, MutuallyExclusiveCallbackGroup())
+        things = MapThings()
+        self._outputs = MapPublishers(self, self._settings, things)
+        MapServices(
+            self, self._settings, self._configured_session, self._outputs, things, MutuallyExclusiveCallbackGroup()
+        )
 
     def close(self) -> None:
         """Ask the integrating thread to end; returns at once."""

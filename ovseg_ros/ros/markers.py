@@ -1,14 +1,17 @@
-"""Rays as arrows that keep their ids from message to message."""
+"""Rays as arrows and things as boxes, which keep their ids from message to message."""
 
 from __future__ import annotations
+
+import zlib
 
 import numpy as np
 from geometry_msgs.msg import Point
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
-from ovseg_ros.ros.messages import header_message
+from ovseg_ros.ros.messages import fill_box, header_message
 from ovseg_ros.ros.snapshots import RaySnapshot
+from ovseg_ros.ros.things import ThingsSnapshot
 from ovseg_ros.visualization import label_colours
 
 MAX_ARROWS = 500
@@ -19,6 +22,11 @@ ARROW_LENGTH, SHAFT_DIAMETER, HEAD_DIAMETER, HEAD_LENGTH = 0.8, 0.03, 0.09, 0.15
 
 FAINTEST = 0.3
 """Opacity of a ray of no weight; the heaviest is opaque."""
+
+NAME_COLOURS = 64
+BOX_OPACITY = 0.35
+TEXT_HEIGHT, TEXT_GAP = 0.12, 0.1
+"""Metres: of a thing's name, and of its middle above the box."""
 
 IDS = 2**31
 """An int32 that counts up begins again here."""
@@ -53,3 +61,41 @@ class RayMarkers:
             self._ids[key] = self._next
             self._next = (self._next + 1) % IDS
         return self._ids[key]
+
+
+class ObjectMarkers:
+    """Remembers which things are shown, so that a viewer removes those that are gone. A box has the id of its thing."""
+
+    def __init__(self) -> None:
+        self._shown: set[int] = set()
+
+    def message(self, snapshot: ThingsSnapshot) -> MarkerArray:
+        """A box and a name for each thing, coloured by name; DELETE for those that are gone."""
+        header = header_message(snapshot.frame_id, snapshot.stamp_ns)
+        present = {thing.id for thing in snapshot.things}
+        markers = [
+            Marker(header=header, ns=namespace, id=number, action=Marker.DELETE)
+            for number in sorted(self._shown - present)
+            for namespace in ("objects", "names")
+        ]
+        self._shown = present
+        for place, thing in enumerate(snapshot.things):
+            red, green, blue = name_colour(thing.label)
+            box = Marker(header=header, ns="objects", id=int(thing.id), type=Marker.CUBE, action=Marker.ADD)
+            fill_box(box.pose, box.scale, snapshot.boxes, place)
+            box.color = ColorRGBA(r=red, g=green, b=blue, a=BOX_OPACITY)
+            name = Marker(header=header, ns="names", id=int(thing.id), type=Marker.TEXT_VIEW_FACING, action=Marker.ADD)
+            name.pose.position.x, name.pose.position.y = box.pose.position.x, box.pose.position.y
+            name.pose.position.z = box.pose.position.z + box.scale.z / 2.0 + TEXT_GAP
+            name.scale.z = TEXT_HEIGHT
+            name.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
+            name.text = f"{thing.label} {thing.id}"
+            markers += [box, name]
+        return MarkerArray(markers=markers)
+
+
+def name_colour(name: str) -> tuple[float, float, float]:
+    """Red, green and blue of 0 to 1 for a name: the same in every run."""
+    colours = label_colours(NAME_COLOURS)
+    red, green, blue = (float(v) for v in colours[1 + zlib.crc32(name.encode()) % NAME_COLOURS] / 255.0)
+    return red, green, blue

@@ -6,6 +6,7 @@ Distributions since Jazzy don't check fields: a numpy float32 in a float64 field
 from __future__ import annotations
 
 import array
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,10 +17,12 @@ from nav_msgs.msg import OccupancyGrid, Odometry
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
+from ovseg_ros.mapping import MapObject
 from ovseg_ros.mapping.owners import NO_OBJECT
 from ovseg_ros.query import Match as MapMatch
 from ovseg_ros.query import RayMatch as MapRayMatch
-from ovseg_ros.ros.interfaces import Match, RayMatch
+from ovseg_ros.referring import Boxes
+from ovseg_ros.ros.interfaces import Match, RayMatch, SemanticObject
 from ovseg_ros.types import Intrinsics
 
 _POINT_FIELD_TYPES = {
@@ -188,6 +191,32 @@ def occupancy_message(
     message.info.origin.position.x, message.info.origin.position.y = (float(v) for v in corner)
     message.data = _array("b", cells.astype(np.int8, copy=False))
     return message
+
+
+def object_message(thing: MapObject, boxes: Boxes, place: int, header: Header) -> SemanticObject:
+    """A thing and its box, number ``place`` of ``boxes`` -> SemanticObject."""
+    message = SemanticObject(
+        header=header,
+        id=int(thing.id),
+        label=str(thing.label),
+        score=float(thing.score),
+        labels=[str(label) for label in thing.label_scores],
+        label_scores=[float(score) for score in thing.label_scores.values()],
+        voxel_count=int(thing.voxel_count),
+        view_count=int(thing.view_count),
+        first_seen=time_message(thing.first_seen_ns),
+        last_seen=time_message(thing.last_seen_ns),
+    )
+    fill_box(message.pose, message.size, boxes, place)
+    return message
+
+
+def fill_box(pose: Any, size: Any, boxes: Boxes, place: int) -> None:
+    """Write box number ``place`` into a geometry_msgs/Pose and a geometry_msgs/Vector3."""
+    pose.position.x, pose.position.y, pose.position.z = (float(v) for v in boxes.centres[place])
+    half = float(boxes.yaws[place]) / 2.0
+    pose.orientation.z, pose.orientation.w = math.sin(half), math.cos(half)
+    size.x, size.y, size.z = (float(v) for v in boxes.sizes[place])
 
 
 def match_messages(matches: Sequence[MapMatch], frame_id: str, stamp_ns: int) -> list[Match]:

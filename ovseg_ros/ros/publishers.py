@@ -11,11 +11,12 @@ from visualization_msgs.msg import MarkerArray
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.ros.answers import ScoredCloud
 from ovseg_ros.ros.declarations import LATCHED, NEWEST, Topic
-from ovseg_ros.ros.markers import MAX_ARROWS, RayMarkers
+from ovseg_ros.ros.markers import MAX_ARROWS, ObjectMarkers, RayMarkers
 from ovseg_ros.ros.messages import cloud_message, header_message, occupancy_message, rgb_message
 from ovseg_ros.ros.parameters import Parameters
 from ovseg_ros.ros.session import MapSession
 from ovseg_ros.ros.snapshots import frontier_snapshot, plan_snapshot, ray_snapshot
+from ovseg_ros.ros.things import MapThings
 from ovseg_ros.visualization import heat_colours, overlay
 
 OUTPUTS = {
@@ -23,6 +24,12 @@ OUTPUTS = {
         PointCloud2, LATCHED, "x y z rgb label confidence of every voxel in memory; label 0 is none."
     ),
     "query_heatmap": Topic(PointCloud2, LATCHED, "x y z rgb score of every voxel, for queries with `publish_heatmap`."),
+    "objects": Topic(
+        MarkerArray,
+        LATCHED,
+        "A box and a name for each thing in the map, by ids that stay: of the model's masks, or else of voxels of one "
+        "label that hang together.",
+    ),
     "frontiers": Topic(
         PointCloud2,
         LATCHED,
@@ -46,7 +53,8 @@ FRONTIER_COLOUR = (255, 140, 0)
 class MapPublishers:
     """Publishes a map; silent while the node is inactive. Call it from one thread, except for `publish_heatmap`."""
 
-    def __init__(self, node: LifecycleNode, parameters: Parameters) -> None:
+    def __init__(self, node: LifecycleNode, parameters: Parameters, things: MapThings) -> None:
+        self._things = things
         self._say = node.get_logger().warning
         self._parameters = parameters
         self._publishers = {
@@ -55,11 +63,13 @@ class MapPublishers:
         }
         self._makers = {
             "semantic_cloud": self._semantic_cloud,
+            "objects": self._objects,
             "frontiers": self._frontiers,
             "rays": self._rays,
             "occupancy": self._occupancy,
             "overlay": self._overlay,
         }
+        self._object_markers = ObjectMarkers()
         self._ray_markers = RayMarkers()
         self._published: dict[str, tuple[MapSession, int, int]] = {}
         self._said: set[str] = set()
@@ -100,6 +110,9 @@ class MapPublishers:
             {"label": cloud.labels, "confidence": cloud.confidence},
             header_message(cloud.frame_id, cloud.stamp_ns),
         )
+
+    def _objects(self, session: MapSession) -> MarkerArray:
+        return self._object_markers.message(self._things.snapshot(session))
 
     def _frontiers(self, session: MapSession) -> PointCloud2 | None:
         frontiers = session.read(lambda semantic_map, _space: frontier_snapshot(semantic_map))

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 
 from ovseg_ros.errors import OvsegError
+from ovseg_ros.referring import Viewpoint
 from ovseg_ros.ros.parameters import Parameters
 from ovseg_ros.ros.transforms import TransformBuffer, have_tf2
+from ovseg_ros.sensor_messages import pose_to_matrix
+from ovseg_ros.types import InvalidFrameError
 
 NANOSECONDS = 1_000_000_000
 
@@ -36,6 +39,24 @@ class RobotPositions:
             OvsegError: it isn't finite, or there is no transform to the map frame.
         """
         return robot_position(message, self._parameters["frames.map"], self._transform)
+
+    def viewpoint(self, message: Any) -> Viewpoint | None:
+        """A geometry_msgs/PoseStamped, x ahead -> where it looks from and to in the map frame; None as `position`.
+
+        Raises:
+            OvsegError: as `position`, or its orientation is none.
+        """
+        position = self.position(message)
+        if position is None:
+            return None
+        try:
+            pose = pose_to_matrix(message.pose)
+        except InvalidFrameError as error:
+            raise OvsegError(f"the viewpoint is no pose: {error}") from error
+        frame, stamp = str(message.header.frame_id), message.header.stamp
+        if frame != self._parameters["frames.map"]:
+            pose = self._transform(frame, stamp.sec * NANOSECONDS + stamp.nanosec) @ pose
+        return Viewpoint(np.array(position), float(np.arctan2(pose[1, 0], pose[0, 0])))
 
     def _transform(self, frame: str, stamp_ns: int) -> np.ndarray:
         map_frame = self._parameters["frames.map"]

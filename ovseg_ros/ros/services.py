@@ -15,12 +15,20 @@ from ovseg_ros.errors import OvsegError
 from ovseg_ros.query import GoalConfig, look_again
 from ovseg_ros.ros.answers import Answers
 from ovseg_ros.ros.declarations import Service
-from ovseg_ros.ros.interfaces import Locate, MapFile, QueryMap, SetVocabulary
-from ovseg_ros.ros.messages import found_message, header_message, match_messages, pose_message, ray_match_messages
+from ovseg_ros.ros.interfaces import Candidate, GetObjects, Locate, MapFile, QueryMap, Refer, SetVocabulary
+from ovseg_ros.ros.messages import (
+    found_message,
+    header_message,
+    match_messages,
+    object_message,
+    pose_message,
+    ray_match_messages,
+)
 from ovseg_ros.ros.parameters import MAX_MATCHES, Parameters
 from ovseg_ros.ros.publishers import MapPublishers
 from ovseg_ros.ros.robot import RobotPositions
 from ovseg_ros.ros.session import MapSession
+from ovseg_ros.ros.things import MapThings
 
 
 class MapServices:
@@ -31,6 +39,7 @@ class MapServices:
         parameters: of the node; they hold the defaults of a request.
         session: gives what a configured node works with, or raises an OvsegError that says why there is none.
         publishers: take the heatmap of a query.
+        things: finds the things of a session.
         group: callback group of the services.
     """
 
@@ -40,12 +49,14 @@ class MapServices:
         parameters: Parameters,
         session: Callable[[], MapSession],
         publishers: MapPublishers,
+        things: MapThings,
         group: CallbackGroup,
     ) -> None:
         self._node = node
         self._parameters = parameters
         self._session = session
         self._publishers = publishers
+        self._things = things
         self._robot = RobotPositions(node, parameters)
         for name, service in SERVICES.items():
             answer = self._answering(partial(service.work, self))
@@ -86,6 +97,40 @@ class MapServices:
         if request.publish_heatmap:
             self._publishers.publish_heatmap(session.scored_cloud(queries[0]))
         return summary(queries, answers)
+
+    def _get_objects(self, session: MapSession, request: Any, response: Any) -> str:
+        snapshot = self._things.snapshot(session)
+        response.map_revision = int(snapshot.revision)
+        header = header_message(snapshot.frame_id, snapshot.stamp_ns)
+        places = snapshot.named([str(label) for label in request.labels])
+        response.objects = [object_message(snapshot.things[i], snapshot.boxes, i, header) for i in places]
+        return f"{len(places)} object{'' if len(places) == 1 else 's'}"
+
+    def _refer(self, session: MapSession, request: Any, response: Any) -> str:
+        limit = int(
+            _or_default(request.max_candidates, self._parameters["query.max_matches"], "max_candidates", MAX_MATCHES)
+        )
+        viewpoint = self._robot.viewpoint(request.viewpoint)
+        answer, snapshot = self._things.refer(session, str(request.sentence), viewpoint)
+        response.map_revision = int(snapshot.revision)
+        response.status, response.frame, response.count = answer.status.value, answer.frame.value, answer.count
+        if answer.request is None:
+            raise OvsegError(answer.message)
+        header = header_message(snapshot.frame_id, snapshot.stamp_ns)
+
+        def thing(place: int) -> Any:
+            return object_message(snapshot.things[place], snapshot.boxes, place, header)
+
+        response.candidates = [
+            Candidate(
+                object=thing(candidate.index),
+                score=float(candidate.score),
+                relations=[support.relation for support in candidate.support for _ in support.anchors],
+                anchors=[thing(place) for support in candidate.support for place in support.anchors],
+            )
+            for candidate in answer.candidates[:limit]
+        ]
+        return answer.message
 
     def _set_vocabulary(self, session: MapSession, request: Any, response: Any) -> str:
         concepts = [str(concept) for concept in request.concepts]
@@ -132,6 +177,14 @@ SERVICES = {
         MapServices._query,
         "Words → matches with score, position, size, voxel count; with `mapping.layers: rays` also directions to "
         "what is out of range.",
+    ),
+    "get_objects": Service(
+        GetObjects, MapServices._get_objects, "The things in the map with ids, names and boxes, all or those named."
+    ),
+    "refer": Service(
+        Refer,
+        MapServices._refer,
+        "Which things a sentence means: `the mug left of the laptop on the desk`, `how many chairs are near the door`.",
     ),
     "locate": Service(
         Locate,

@@ -67,13 +67,17 @@ def render_stand(semantic_map: SemanticMap, stand: Stand) -> NDArray[np.uint8]:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        OvsegError: the map has no occupancy, or too much of it for a picture.
+        OvsegError: the map has no occupancy, none at these heights, or too much of it for a picture.
     """
     occupancy = semantic_map.layers.occupancy
     if occupancy is None:
         raise OvsegError("the map doesn't know what space is free: map with mapping.layers:=occupancy, or more")
     plan = ground_plan(occupancy, *stand.heights)
-    known = np.argwhere((cells := plan.cells.cpu().numpy()) >= FREE)
+    cells = plan.cells.cpu().numpy()
+    known = np.argwhere(cells >= FREE)
+    if not len(known):
+        lowest, highest = stand.heights
+        raise OvsegError(f"nothing is known of the space from {lowest:g} to {highest:g} m: draw other heights")
     (top, left), (bottom, right) = known.min(axis=0), known.max(axis=0) + 1
     cells = cells[top:bottom, left:right]
     colours = np.full((*cells.shape, 3), UNSEEN, dtype=np.uint8)

@@ -1,0 +1,77 @@
+"""One mapping node: its things as boxes, as a list, and by what a sentence says of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 for Python is not installed")
+
+from rig import EVENTUALLY, MAPPING, Camera, sent_and_fused
+from visualization_msgs.msg import Marker
+
+from ovseg_ros.ros.client import MapClient
+from ovseg_ros.ros.processes import NodeProcess
+from ovseg_ros.ros.publishers import OUTPUTS
+
+pytestmark = pytest.mark.system
+
+
+def test_things_are_listed_shown_and_referred_to(tmp_path: Path) -> None:
+    shown: list[Any] = []
+    parameters = {**MAPPING, "publish_period": 0.2}
+    with NodeProcess("mapping_node", tmp_path / "log", parameters=parameters) as node, MapClient() as client:
+        client.wait_until_active(timeout=EVENTUALLY)
+        empty = client.objects()
+        assert (empty.success, list(empty.objects)) == (True, [])
+        camera = Camera(client)
+        camera.wait_for_listeners()
+        for index in range(6):
+            sent_and_fused(client, camera, index)
+
+        answer = client.objects()
+        assert answer.success, answer.message
+        assert answer.objects
+        assert len({thing.id for thing in answer.objects}) == len(answer.objects)
+        for thing in answer.objects:
+            assert thing.header.frame_id == "map"
+            assert thing.label == thing.labels[0]
+            assert thing.label not in ("wall", "floor", "ceiling")
+            assert min(thing.size.x, thing.size.y, thing.size.z) > 0.0
+            assert thing.pose.orientation.z**2 + thing.pose.orientation.w**2 == pytest.approx(1.0)
+        label = answer.objects[0].label
+        some = client.objects([label.upper()])
+        assert {thing.label for thing in some.objects} == {label}
+        wrong = client.objects(["unheard-of thing"])
+        assert not wrong.success
+        assert label in wrong.message
+
+        counted = client.refer(f"how many {label}s are there")
+        assert counted.success, counted.message
+        assert (counted.status, counted.count) == ("found", len(counted.candidates))
+        largest = client.refer("the largest thing")
+        assert (largest.status, largest.frame) == ("found", "none")
+        assert largest.candidates[0].object.id in {thing.id for thing in answer.objects}
+        left = client.refer(f"the thing left of the {label}")
+        assert left.success
+        assert left.status in ("found", "ambiguous", "not_found")
+        if left.candidates:
+            assert set(left.candidates[0].relations) == {"left of"}
+            assert left.candidates[0].anchors[0].label
+        for nonsense in ("", "?!", "x" * 10_000, "not the the"):
+            refused = client.refer(nonsense)
+            assert refused.message
+            assert (refused.success, refused.status) == (False, "not_understood")
+
+        topic = OUTPUTS["objects"]
+        client.node.create_subscription(topic.kind, "/mapping_node/objects", shown.append, topic.quality)
+        client.wait_for(lambda: shown, "boxes", EVENTUALLY)
+        boxes = [marker for marker in shown[-1].markers if marker.ns == "objects"]
+        assert {marker.id for marker in boxes} == {thing.id for thing in answer.objects}
+        assert len(shown[-1].markers) == 2 * len(boxes)
+        assert client.clear().success
+        gone = lambda: {marker.action for marker in shown[-1].markers} == {Marker.DELETE}  # noqa: E731
+        client.wait_for(gone, "boxes deleted", EVENTUALLY)
+        assert "Traceback" not in node.printed()
