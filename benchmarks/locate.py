@@ -52,8 +52,8 @@ class Words(OracleSpace):
     """The words of the ground truth; all others mean nothing at all."""
 
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
-        rows = torch.zeros(len(texts), len(self._class_names))
-        known = [i for i, text in enumerate(texts) if text in self._class_names]
+        rows = torch.zeros(len(texts), len(self.class_names))
+        known = [i for i, text in enumerate(texts) if text in self.class_names]
         if known:
             rows[known] = super().encode_text([texts[i] for i in known])
         return rows
