@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,22 @@ def written(description: Description) -> str:
         ("the bottle on top of the cabinet", "bottle [on: cabinet]"),
         ("the biggest red chair in the kitchen", "red chair [in: kitchen] <largest 1>"),
         ("bring me a bottle of water", "bottle of water"),
+        ("Where can I find the lamp that's near the bed?", "lamp [near: bed]"),
+        ("the chair a long way from the door", "chair [far from: door]"),
+        ("the chair not far from the door", "chair [near: door]"),
+        ("the cup on the desk that's not far from the door", "cup [on: desk [near: door]]"),
+        ("the chair that is not a long way from the door", "chair [not far from: door]"),
+        ("the lamp right behind the sofa", "lamp [behind: sofa]"),
+        ("the lamp to the right side of the sofa", "lamp [right of: sofa]"),
+        ("the chair on the far left", "chair <leftmost 1>"),
+        ("the picture furthest to the right", "picture <rightmost 1>"),
+        ("the chair that is second closest to the door", "chair <closest 2 from door>"),
+        ("the second most distant chair from the door", "chair <farthest 2 from door>"),
+        ("the chair nearest to me", "chair <closest 1>"),
+        ("which of the chairs is nearest the door?", "chairs <closest 1 from door>"),
+        ("could you show me where the trash can is", "trash can"),
+        ("pick up the ball over by the bed", "ball [near: bed]"),
+        ("the stool between the two chairs", "stool [between: chairs; chairs]"),
     ],
 )
 def test_a_sentence_is_understood(text: str, expected: str) -> None:
@@ -87,6 +103,7 @@ def test_a_sentence_is_understood(text: str, expected: str) -> None:
         ("where are the lamps", Wanted.ALL, "lamps"),
         ("every chair next to the table", Wanted.ALL, "chair [next to: table]"),
         ("find both lamps", Wanted.ALL, "lamps"),
+        ("how many chairs do you see near the table?", Wanted.COUNT, "chairs [near: table]"),
     ],
 )
 def test_a_sentence_may_want_all_or_their_number(text: str, wanted: Wanted, expected: str) -> None:
@@ -286,6 +303,101 @@ def test_turned_boxes_touch_where_they_are_and_not_where_their_shadow_is() -> No
     near = parse_request("the box against the table")
     assert resolve(near, Turned()).status is Status.NOT_FOUND
     assert resolve(parse_request("the cup under the table"), Turned()).status is Status.FOUND
+
+
+class Named(Room):
+    """Boxes with a name each."""
+
+    regions: Mapping[str, Boxes] = {}
+
+    def __init__(self, **things: tuple[Sequence[float], Sequence[float]]) -> None:
+        self.names = tuple(things)
+        centres, sizes = (np.array([thing[part] for thing in things.values()], np.float64) for part in (0, 1))
+        self.boxes = Boxes(centres, sizes, np.zeros(len(things)))
+
+    def fit(self, noun: str) -> np.ndarray:
+        return np.array([float(noun in ("thing", name.split("_")[0])) for name in self.names])
+
+    def ask(self, text: str, viewpoint: Viewpoint | None = SOUTH) -> tuple[Status, list[str]]:
+        answer = resolve(parse_request(text), self, viewpoint)
+        return answer.status, [self.names[candidate.index] for candidate in answer.candidates]
+
+
+def test_what_hangs_over_something_that_is_off_the_wall_is_above_it() -> None:
+    scene = Named(
+        sofa=((0, 0, 0.4), (2, 0.8, 0.8)),
+        picture_over=((0, 0.47, 1.6), (0.8, 0.02, 0.6)),
+        picture_aside=((1.8, 0.47, 1.6), (0.8, 0.02, 0.6)),
+    )
+    assert scene.ask("the picture above the sofa") == (Status.FOUND, ["picture_over"])
+    assert scene.ask("the sofa under the picture") == (Status.FOUND, ["sofa"])
+
+
+def test_what_holds_a_thing_is_not_on_one_side_of_it() -> None:
+    scene = Named(
+        desk_full=((0, 0, 0.4), (1.6, 0.8, 0.8)),
+        book=((-0.6, 0, 0.85), (0.2, 0.2, 0.1)),
+        desk_empty=((3, 0, 0.4), (1.6, 0.8, 0.8)),
+    )
+    assert scene.ask("the desk right of the book") == (Status.FOUND, ["desk_empty"])
+    assert scene.ask("the book left of the desk")[0] is Status.FOUND  # of the other one
+    assert Named(desk=((0, 0, 0.4), (1.6, 0.8, 0.8)), book=((-0.6, 0, 0.85), (0.2, 0.2, 0.1))).ask(
+        "the book left of the desk"
+    ) == (Status.NOT_FOUND, [])
+
+
+def test_what_lies_on_a_thing_is_not_beside_it() -> None:
+    scene = Named(
+        bed=((0, 0, 0.5), (2, 1.6, 1.0)),
+        pillow_on=((-0.7, 0, 0.6), (0.5, 0.4, 0.2)),
+        pillow_beside=((1.4, 0, 0.1), (0.5, 0.4, 0.2)),
+    )
+    assert scene.ask("the pillow next to the bed") == (Status.FOUND, ["pillow_beside"])
+    assert scene.ask("the pillow on the bed") == (Status.FOUND, ["pillow_on"])
+
+
+def test_what_hangs_on_a_wall_is_beside_it() -> None:
+    scene = Named(
+        wall=((0, 4, 1.2), (8, 0.02, 2.4)),
+        picture=((0, 3.97, 1.5), (0.8, 0.03, 0.6)),
+        curtain=((1.0, 3.9, 1.2), (0.5, 0.05, 2.2)),
+        window=((2.0, 3.95, 1.5), (1.5, 0.1, 1.2)),
+    )
+    assert scene.ask("the picture next to the wall") == (Status.FOUND, ["picture"])
+    assert scene.ask("the picture on the wall") == (Status.FOUND, ["picture"])
+    assert scene.ask("the window right of the curtain") == (Status.FOUND, ["window"])
+
+
+def test_nothing_is_beside_itself() -> None:
+    assert Named(chair=((0, 0, 0.5), (1, 1, 1))).ask("the chair next to the chair") == (Status.NOT_FOUND, [])
+
+
+def test_the_closest_is_the_one_whose_side_is_closest() -> None:
+    scene = Named(bed_long=((0, 1.1, 0.3), (1, 6, 0.6)), bed_short=((2, -0.6, 0.3), (1, 1, 0.6)))
+    assert scene.ask("the closest bed")[1][0] == "bed_long"
+
+
+def test_leftmost_is_as_it_is_seen() -> None:
+    scene = Named(plant_near=((-1, -2, 0.5), (0.3, 0.3, 1)), plant_far=((-2, 7, 0.5), (0.3, 0.3, 1)))
+    assert scene.ask("the leftmost plant")[1][0] == "plant_near"
+    assert scene.ask("the rightmost plant")[1][0] == "plant_far"
+
+
+def test_the_shortest_there_is_the_shortest_of_those_that_are_there() -> None:
+    scene = Named(
+        desk=((0, 3, 0.4), (1.6, 0.8, 0.8)),
+        bin_close=((0, 2, 0.175), (0.3, 0.3, 0.35)),
+        bin_short=((0.2, -0.4, 0.15), (0.3, 0.3, 0.3)),
+        bin_behind=((0, 4, 0.1), (0.3, 0.3, 0.2)),
+    )
+    status, found = scene.ask("the shortest bin in front of the desk")
+    assert (status, found[0]) == (Status.FOUND, "bin_short")
+
+
+def test_boxes_that_cross_touch_though_no_corner_is_in_the_other() -> None:
+    scene = Named(plank=((0, 0, 0.1), (4, 0.2, 0.2)), beam=((0, 0, 0.1), (0.2, 4, 0.2)), box=((3, 3, 0.1), (1, 1, 0.2)))
+    assert scene.ask("the plank against the beam") == (Status.FOUND, ["plank"])
+    assert scene.ask("the box against the beam") == (Status.NOT_FOUND, [])
 
 
 def test_boxes_that_are_none_are_refused() -> None:

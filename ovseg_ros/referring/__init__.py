@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ovseg_ros.referring.expressions import Description, Rank, Ranking, Relation, Request, Wanted
+from ovseg_ros.referring.expressions import Condition, Description, Rank, Ranking, Relation, Request, Wanted
 from ovseg_ros.referring.map_scene import MapScene
 from ovseg_ros.referring.parser import parse_request
 from ovseg_ros.referring.resolver import Answer, Candidate, Status, resolve
@@ -12,6 +12,7 @@ __all__ = [
     "Answer",
     "Boxes",
     "Candidate",
+    "Condition",
     "Description",
     "MapScene",
     "Rank",

@@ -16,6 +16,7 @@ from ovseg_ros.query.calibration import MAX_QUERY_LENGTH
 from ovseg_ros.referring.expressions import MAX_DEPTH, Condition, Description, Rank, Ranking, Relation, Request, Wanted
 from ovseg_ros.referring.lexicon import (
     ARTICLES,
+    ASIDES,
     CONJUNCTIONS,
     FILLERS,
     NEGATIONS,
@@ -25,6 +26,7 @@ from ovseg_ros.referring.lexicon import (
     RANKS,
     RELATIONS,
     SIDES,
+    SPEAKERS,
     THING,
     UNNAMED,
     Words,
@@ -53,7 +55,7 @@ def parse_request(text: str) -> Request:
         words = words[found[1] :]
         while words and words[0] in ARTICLES:
             words = words[1:]
-    target = _Description(words, 0).parse()
+    target = _Description(_without_asides(words), 0).parse()
     if target == Description(THING):
         raise OvsegError(f"the question {text.strip()[:30]!r} names nothing: say what you look for, as 'the red chair'")
     return Request(text, wanted, target)
@@ -91,7 +93,7 @@ class _Description:
                 self._ranking, self._words = Ranking(found[0], position=position), self._words[found[1] :]
             else:
                 break
-            self._skip(ARTICLES | {"of", "most"})
+            self._skip(ARTICLES | {"of"})
         end = next((i for i in range(len(self._words)) if self._ends_noun(i)), len(self._words))
         self._noun = _noun(self._words[:end])
         self._words = self._words[end:]
@@ -111,24 +113,27 @@ class _Description:
         """One thing that is said of the noun."""
         self._skip(FILLERS | CONJUNCTIONS)
         negated = False
-        while self._words and self._words[0] in NEGATIONS:
+        while self._words and self._words[0] in NEGATIONS and not _phrase(RELATIONS, self._words):
             negated, self._words = True, self._words[1:]
             self._skip(FILLERS | ARTICLES)
         if not self._words:
             return
+        position = self._ranking.position if self._ranking else 1
+        if self._words[0] in ORDINALS and len(self._words) > 1:
+            position, self._words = ORDINALS[self._words[0]], self._words[1:]
         side, ranked, relation = _side(self._words), _phrase(RANKS, self._words), _phrase(RELATIONS, self._words)
         if side:
             self._words = self._words[side[1] :]
-            self._ranking = Ranking(side[0], position=self._ranking.position if self._ranking else 1)
+            self._ranking = Ranking(side[0], position=position)
         elif relation:
             self._words = self._words[relation[1] :]
             self._add(relation[0], negated)
         elif self._ranking and not self._ranking.anchor and self._words[0] in RANK_LINKS.get(self._ranking.rank, ()):
             self._words = self._words[1:]
-            self._ranking = replace(self._ranking, anchor=self._read_anchors()[0])
+            self._ranking = replace(self._ranking, anchor=self._read_origin())
         elif ranked and self._links(ranked[0], ranked[1]):
             self._words = self._words[ranked[1] + 1 :]
-            self._ranking = Ranking(ranked[0], self._read_anchors()[0], self._ranking.position if self._ranking else 1)
+            self._ranking = Ranking(ranked[0], self._read_origin(), position)
         else:
             self._read_adjectives(negated)
 
@@ -155,14 +160,18 @@ class _Description:
         else:
             self._conditions += [Condition(relation, (anchor,), negated) for anchor in anchors]
 
+    def _read_origin(self) -> Description | None:
+        """What a rank is measured from; None for who speaks or is spoken to."""
+        anchor = self._read_anchors()[0]
+        return None if anchor.noun in SPEAKERS else anchor
+
     def _read_anchors(self) -> list[Description]:
         """The descriptions up to the next clause of this one."""
         end = len(self._words)
         for place in range(1, len(self._words)):
             rest = self._words[place:]
-            if (rest[0] in CONJUNCTIONS and _starts_clause(rest[1:])) or (
-                rest[0] in NEGATIONS and _starts_clause(rest[1:])
-            ):
+            negated = rest[0] in NEGATIONS and not _phrase(RELATIONS, rest)
+            if (rest[0] in CONJUNCTIONS or negated) and _starts_clause(rest[1:]):
                 end = place
                 break
         words, self._words = self._words[:end], self._words[end:]
@@ -174,7 +183,8 @@ class _Description:
                 parts.append([])
             else:
                 parts[-1].append(word)
-        return [_Description(tuple(part), self._depth + 1).parse() for part in parts if part] or [Description(THING)]
+        named = [tuple(part) for part in parts if part] or [()]
+        return [_Description(part, self._depth + 1).parse() for part in named]
 
     def _links(self, rank: Rank, length: int) -> bool:
         """Whether what follows a rank of so many words joins it to the thing it is measured from."""
@@ -189,11 +199,22 @@ def _starts_clause(words: Words) -> bool:
     """Whether the words go on with something that is said of a noun."""
     while words and words[0] in FILLERS | NEGATIONS:
         words = words[1:]
+    if len(words) > 1 and words[0] in ORDINALS:
+        words = words[1:]
     if not words:
         return False
     ranked = _phrase(RANKS, words)
     linked = ranked and len(words) > ranked[1] and words[ranked[1]] in RANK_LINKS.get(ranked[0], ())
     return bool(_phrase(RELATIONS, words) or _side(words) or linked)
+
+
+def _without_asides(words: Words) -> Words:
+    kept: list[str] = []
+    while words:
+        aside = _phrase(ASIDES, words)
+        kept += () if aside else words[:1]
+        words = words[aside[1] if aside else 1 :]
+    return tuple(kept)
 
 
 def _side(words: Words) -> tuple[Rank, int] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ovseg_ros.referring.expressions import Relation
 from ovseg_ros.referring.scene import Boxes, Floats
@@ -15,8 +16,14 @@ from ovseg_ros.referring.scene import Boxes, Floats
 SAMPLES = 5
 """A footprint is judged by so many points along each side."""
 
+_CORNERS = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
+_GRID = np.stack(np.meshgrid(*2 * [np.linspace(-0.5, 0.5, SAMPLES)], indexing="ij"), axis=-1).reshape(-1, 2)
+
 CONTACT = (0.25, 0.08)
 """Gap at which two things certainly don't touch, and one at which they may, metres."""
+
+REACH = 0.15
+"""Metres beside something within which a thing still is over or under it: a picture over a sofa off the wall."""
 
 NEAR = (2.0, 0.6)
 NEXT_TO = (1.2, 0.4)
@@ -28,6 +35,9 @@ CONE = (np.cos(np.deg2rad(65.0)), np.cos(np.deg2rad(40.0)))
 
 HIDDEN = 0.5
 """What is left of "left of" for things that are far apart."""
+
+RESTING = (0.5, 0.1)
+"""How far one thing stands on another from which they aren't side by side, and up to which they certainly may be."""
 
 WALL = 0.3
 """Things thinner than this share of their width and height are stood against or hung on, not stood on."""
@@ -42,6 +52,7 @@ class Pairs:
         anchors: A boxes.
         inside: (N, A) share of the footprint of each thing that lies in that of each anchor, 0..1.
         holds: (N, A) share of the anchor's footprint that lies in that of the thing.
+        over: (N, A) share of the smaller footprint that lies in the other or within `REACH` of it.
         gap: (N, A) horizontal distance between footprints, metres.
         drop: (N, A) vertical distance between the boxes, metres.
     """
@@ -50,33 +61,34 @@ class Pairs:
     anchors: Boxes
     inside: Floats
     holds: Floats
+    over: Floats
     gap: Floats
     drop: Floats
 
     @classmethod
     def of(cls, things: Boxes, anchors: Boxes) -> Pairs:
         """Compare every thing with every anchor."""
-        ours, theirs = _distances(things, anchors), _distances(anchors, things)
+        gap = _gaps(things, anchors)
+        inside, holds, over = np.zeros((3, *gap.shape))
+        # Few are close enough to share ground, and only of those is it worth counting how much.
+        near = np.nonzero(gap <= REACH)
+        ours, theirs = _outside(things[near[0]], anchors[near[1]]), _outside(anchors[near[1]], things[near[0]])
+        inside[near] = (ours <= 0).mean(axis=1)
+        holds[near] = (theirs <= 0).mean(axis=1)
+        over[near] = np.maximum((ours <= REACH).mean(axis=1), (theirs <= REACH).mean(axis=1))
         above = things.bottoms[:, None] - anchors.tops
         below = anchors.bottoms - things.tops[:, None]
-        return cls(
-            things,
-            anchors,
-            inside=(ours <= 0).mean(axis=2),
-            holds=(theirs <= 0).mean(axis=2).T,
-            gap=np.minimum(ours.min(axis=2), theirs.min(axis=2).T),
-            drop=np.maximum(np.maximum(above, below), 0.0),
-        )
+        return cls(things, anchors, inside, holds, over, gap, np.maximum(np.maximum(above, below), 0.0))
+
+    @property
+    def swapped(self) -> Pairs:
+        """Every anchor with every thing."""
+        return Pairs(self.anchors, self.things, self.holds.T, self.inside.T, self.over.T, self.gap.T, self.drop.T)
 
     @property
     def distance(self) -> Floats:
         """(N, A) between the boxes, metres."""
         return np.hypot(self.gap, self.drop)
-
-    @property
-    def overlap(self) -> Floats:
-        """(N, A) share of the smaller footprint that lies in the other."""
-        return np.maximum(self.inside, self.holds)
 
 
 def relation(pairs: Pairs, kind: Relation, fronts: Floats) -> Floats:
@@ -98,7 +110,7 @@ def relation(pairs: Pairs, kind: Relation, fronts: Floats) -> Floats:
             beside = np.minimum(pairs.things.tops[:, None], pairs.anchors.tops) - np.maximum(
                 pairs.things.bottoms[:, None], pairs.anchors.bottoms
             )
-            return ramp(pairs.gap, *NEXT_TO) * ramp(beside, -0.3, 0.0)
+            return _apart(pairs) * ramp(pairs.gap, *NEXT_TO) * ramp(beside, -0.3, 0.0)
         case Relation.FAR:
             return ramp(pairs.distance, *FAR)
         case Relation.AGAINST:
@@ -134,27 +146,34 @@ def ramp(values: Floats, zero: float, one: float) -> Floats:
 
 
 def _on(pairs: Pairs) -> Floats:
-    """Standing on the top, or on a seat below it; hanging on what is thin and high."""
+    """Standing on it; hanging on what is thin and high."""
+    anchors = pairs.anchors
+    lifted = pairs.things.bottoms[:, None] - anchors.bottoms
+    flat = anchors.sizes[:, :2].min(axis=1) < WALL * np.minimum(anchors.sizes[:, :2].max(axis=1), anchors.sizes[:, 2])
+    hung = ramp(pairs.distance, *CONTACT) * ramp(lifted, 0.1, 0.3)
+    return np.maximum(_standing(pairs), np.where(flat, hung, 0.0))
+
+
+def _standing(pairs: Pairs) -> Floats:
+    """On the top, or on a seat below it."""
     things, anchors = pairs.things, pairs.anchors
     over = ramp(pairs.inside, 0.1, 0.5)
     on_top = over * ramp(np.abs(things.bottoms[:, None] - anchors.tops), *CONTACT)
     lifted = things.bottoms[:, None] - anchors.bottoms
     seated = over * ramp(lifted, 0.1, 0.25) * ramp(anchors.tops - things.bottoms[:, None], -CONTACT[1], 0.0)
-    flat = anchors.sizes[:, :2].min(axis=1) < WALL * np.minimum(anchors.sizes[:, :2].max(axis=1), anchors.sizes[:, 2])
-    hung = ramp(pairs.distance, *CONTACT) * ramp(lifted, 0.1, 0.3)
-    return np.maximum(np.maximum(on_top, 0.9 * seated), np.where(flat, hung, 0.0))
+    return np.maximum(on_top, 0.9 * seated)
 
 
 def _above(pairs: Pairs) -> Floats:
     """Higher, over the same place."""
     lift = pairs.things.bottoms[:, None] - pairs.anchors.tops
-    return ramp(pairs.overlap, 0.05, 0.3) * ramp(lift, -0.25, -0.08)
+    return ramp(pairs.over, 0.2, 0.5) * ramp(lift, -0.25, -0.08)
 
 
 def _under(pairs: Pairs) -> Floats:
     """Below what is there, or in the space below it that its box holds."""
     things, anchors = pairs.things, pairs.anchors
-    below = ramp(pairs.overlap, 0.05, 0.3) * ramp(anchors.bottoms - things.tops[:, None], -0.25, -0.08)
+    below = ramp(pairs.over, 0.2, 0.5) * ramp(anchors.bottoms - things.tops[:, None], -0.25, -0.08)
     stowed = ramp(pairs.inside, 0.2, 0.6) * ramp(anchors.tops - things.tops[:, None], 0.05, 0.2)
     return np.maximum(below, stowed * ramp(things.bottoms[:, None] - anchors.bottoms, 0.3, 0.15))
 
@@ -167,6 +186,11 @@ def _within(pairs: Pairs) -> Floats:
     return ramp(pairs.inside * upright, 0.3, 0.8)
 
 
+def _apart(pairs: Pairs) -> Floats:
+    """Neither on the other: a cup on a table is not beside it, nor left of it."""
+    return ramp(np.maximum(_standing(pairs), _standing(pairs.swapped).T), *RESTING)
+
+
 def _towards(pairs: Pairs, kind: Relation, fronts: Floats) -> Floats:
     """In a horizontal direction from the anchor, nearer things more so."""
     left = np.stack((fronts[:, 1], -fronts[:, 0]), axis=1)
@@ -174,17 +198,40 @@ def _towards(pairs: Pairs, kind: Relation, fronts: Floats) -> Floats:
     offset = pairs.things.centres[:, None, :2] - pairs.anchors.centres[:, :2]
     length = np.maximum(np.linalg.norm(offset, axis=-1), 1e-9)
     cosine = (offset * direction).sum(axis=-1) / length
-    return ramp(cosine, *CONE) * (HIDDEN + (1.0 - HIDDEN) * ramp(pairs.gap, 5.0, 1.0))
+    return _apart(pairs) * ramp(cosine, *CONE) * (HIDDEN + (1.0 - HIDDEN) * ramp(pairs.gap, 5.0, 1.0))
 
 
-def _distances(boxes: Boxes, others: Boxes) -> Floats:
-    """(N, M, P) horizontal distances from points spread over N footprints to M footprints, 0 inside."""
-    steps = np.linspace(-0.5, 0.5, SAMPLES)
-    grid = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
-    points = _rotated(grid * boxes.sizes[:, None, :2], boxes.yaws[:, None]) + boxes.centres[:, None, :2]
-    offsets = points[:, None] - others.centres[None, :, None, :2]
-    local = np.abs(_rotated(offsets, -others.yaws[None, :, None])) - others.sizes[None, :, None, :2] / 2
+def _gaps(things: Boxes, anchors: Boxes) -> Floats:
+    """(N, A) horizontal distances between footprints, 0 where they meet."""
+    ours, meet = _corner_distances(things, anchors)
+    theirs, also = _corner_distances(anchors, things)
+    return np.where(meet & also.T, 0.0, np.minimum(ours, theirs.T))
+
+
+def _corner_distances(boxes: Boxes, others: Boxes) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """(N, M) metres from the nearest corner of N footprints to M others; whether no side of the others parts them."""
+    corners = _footprints(boxes, _CORNERS)
+    cosine, sine, half = np.cos(others.yaws), np.sin(others.yaws), others.sizes[:, :2] / 2
+    offset = corners[:, None] - others.centres[:, None, :2]
+    along = offset[..., 0] * cosine[:, None] + offset[..., 1] * sine[:, None]
+    across = offset[..., 1] * cosine[:, None] - offset[..., 0] * sine[:, None]
+    meet = np.ones((len(boxes), len(others)), dtype=bool)
+    for side, reach in ((along, half[:, 0]), (across, half[:, 1])):
+        meet &= (side.min(axis=2) <= reach) & (side.max(axis=2) >= -reach)
+    x, y = np.abs(along) - half[:, :1], np.abs(across) - half[:, 1:]
+    return np.sqrt((x.clip(0) ** 2 + y.clip(0) ** 2).min(axis=2)), meet
+
+
+def _outside(boxes: Boxes, others: Boxes) -> Floats:
+    """(K, P) horizontal distances from points spread over each of K footprints to the other of its pair, 0 inside."""
+    offsets = _footprints(boxes, _GRID) - others.centres[:, None, :2]
+    local = np.abs(_rotated(offsets, -others.yaws[:, None])) - others.sizes[:, None, :2] / 2
     return np.hypot(*np.moveaxis(np.maximum(local, 0.0), -1, 0))
+
+
+def _footprints(boxes: Boxes, shares: Floats) -> Floats:
+    """(N, P, 2) points of footprints, at (P, 2) shares of their sides from -0.5 to 0.5."""
+    return _rotated(shares * boxes.sizes[:, None, :2], boxes.yaws[:, None]) + boxes.centres[:, None, :2]
 
 
 def _rotated(vectors: Floats, yaws: Floats) -> Floats:

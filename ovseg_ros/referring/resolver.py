@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovseg_ros.referring.expressions import Condition, Description, Rank, Relation, Request, Wanted
-from ovseg_ros.referring.predicates import Pairs, between, relation
+from ovseg_ros.referring.predicates import Pairs, between, ramp, relation
 from ovseg_ros.referring.ranks import ranked
 from ovseg_ros.referring.scene import Boxes, Floats, Scene, Viewpoint
 
@@ -25,6 +25,9 @@ MAX_ANCHORS = 64
 
 ELIGIBLE = 0.5
 """Things are put in order that fit at least this well, relative to the best."""
+
+WELL_ENOUGH = (0.25, 0.75)
+"""Share of the best relation from which another begins to count in an order, and fully does."""
 
 
 class Status(StrEnum):
@@ -112,7 +115,7 @@ def resolve(
         min_score: 0..1; weaker candidates don't count.
         max_candidates: kept of those for ONE.
     """
-    reading = _Reading(scene, viewpoint)
+    reading = _Reading(scene, viewpoint, min_score)
     fit = reading.describe(request.target)
     order = np.argsort(-fit.score, kind="stable")
     good = [int(i) for i in order if fit.score[i] >= min_score]
@@ -151,25 +154,31 @@ class _Fit:
 class _Reading:
     """One request in one scene."""
 
-    def __init__(self, scene: Scene, viewpoint: Viewpoint | None) -> None:
+    def __init__(self, scene: Scene, viewpoint: Viewpoint | None, min_score: float) -> None:
         self._scene = scene
         self._viewpoint = viewpoint
+        self._min_score = min(min_score, MIN_SCORE)
         self.frame = FrameOfReference.NONE
         self.absent: list[str] = []
 
     def describe(self, description: Description) -> _Fit:
         """How well each thing fits."""
         noun = self._noun(description)
-        evidence, factors = noun.copy(), 1
+        factors = 1 + len(description.conditions)
+        # What the noun alone rules out needs no geometry.
+        among = np.flatnonzero(noun >= max(self._min_score**factors, 1e-9))
+        evidence = np.zeros_like(noun)
+        evidence[among] = noun[among]
         supports: list[tuple[str, npt.NDArray[np.int64]]] = []
         for condition in description.conditions:
-            holds, anchors = self._condition(condition)
-            evidence = evidence * (1.0 - holds if condition.negated else holds)
-            factors += 1
+            holds, anchors = self._condition(condition, among)
+            evidence[among] *= 1.0 - holds if condition.negated else holds
             if not condition.negated and anchors is not None:
-                supports.append((condition.relation.value, anchors))
+                chosen = np.zeros((len(noun), anchors.shape[1]), np.int64)
+                chosen[among] = anchors
+                supports.append((condition.relation.value, chosen))
         if description.ranking:
-            evidence, anchors = self._ranked(description, evidence)
+            evidence, anchors = self._ranked(description, noun, evidence)
             if anchors is not None:
                 supports.append((description.ranking.rank.value, anchors))
         return _Fit(evidence, evidence ** (1.0 / factors), noun, tuple(supports))
@@ -186,36 +195,42 @@ class _Reading:
             self.absent.append(description.noun)
         return fit
 
-    def _condition(self, condition: Condition) -> tuple[Floats, npt.NDArray[np.int64] | None]:
-        """(N,) how far each thing stands in the relation to the best anchors; (N, k) which those are."""
+    def _condition(
+        self, condition: Condition, among: npt.NDArray[np.int64]
+    ) -> tuple[Floats, npt.NDArray[np.int64] | None]:
+        """(M,) how far each of M things stands in the relation to the best anchors; (M, k) which those are."""
+        things = self._scene.boxes[among]
         region = self._scene.regions.get(condition.anchors[0].noun)
         if condition.relation is Relation.INSIDE and region is not None:
-            pairs = Pairs.of(self._scene.boxes, region)
+            pairs = Pairs.of(things, region)
             return relation(pairs, Relation.INSIDE, np.zeros((len(region), 2))).max(axis=1, initial=0.0), None
         anchors = [self._anchors(anchor) for anchor in condition.anchors]
-        if any(not len(indices) for indices, _ in anchors):
-            return np.zeros(len(self._scene.boxes)), None
+        if not len(among) or any(not len(indices) for indices, _ in anchors):
+            return np.zeros(len(among)), None
         if condition.relation is Relation.BETWEEN:
-            return self._between(*anchors)
+            return self._between(among, *anchors)
         indices, quality = anchors[0]
-        boxes = self._scene.boxes
-        pairs = Pairs.of(boxes, boxes[indices])
-        fronts = self._fronts(boxes[indices]) if condition.relation.needs_direction else np.zeros((len(indices), 2))
+        targets = self._scene.boxes[indices]
+        pairs = Pairs.of(things, targets)
+        fronts = self._fronts(targets) if condition.relation.needs_direction else np.zeros((len(indices), 2))
         holds = relation(pairs, condition.relation, fronts) * quality
-        holds[indices, np.arange(len(indices))] = 0.0  # nothing is next to itself
+        holds[among[:, None] == indices] = 0.0  # nothing is next to itself
         return holds.max(axis=1), indices[holds.argmax(axis=1)][:, None]
 
     def _between(
-        self, first: tuple[npt.NDArray[np.int64], Floats], second: tuple[npt.NDArray[np.int64], Floats]
+        self,
+        among: npt.NDArray[np.int64],
+        first: tuple[npt.NDArray[np.int64], Floats],
+        second: tuple[npt.NDArray[np.int64], Floats],
     ) -> tuple[Floats, npt.NDArray[np.int64]]:
         boxes, (one, good), (other, fine) = self._scene.boxes, first, second
-        holds = between(boxes, boxes[one], boxes[other]) * np.sqrt(good[:, None] * fine)
+        holds = between(boxes[among], boxes[one], boxes[other]) * np.sqrt(good[:, None] * fine)
         holds[:, one[:, None] == other] = 0.0
-        holds[one, np.arange(len(one))] = 0.0
-        holds[other, :, np.arange(len(other))] = 0.0
-        best = holds.reshape(len(boxes), -1).argmax(axis=1)
+        holds[among[:, None] == one] = 0.0
+        holds.swapaxes(1, 2)[among[:, None] == other] = 0.0
+        flat = holds.reshape(len(among), -1)
         pairs = np.array(list(product(one, other)), dtype=np.int64)
-        return holds.reshape(len(boxes), -1).max(axis=1), pairs[best]
+        return flat.max(axis=1), pairs[flat.argmax(axis=1)]
 
     def _anchors(self, description: Description) -> tuple[npt.NDArray[np.int64], Floats]:
         """The likeliest things that a description within a request may mean, and how well they fit."""
@@ -224,7 +239,14 @@ class _Reading:
         indices = indices[fit[indices] >= MIN_SCORE]
         return indices, fit[indices]
 
-    def _ranked(self, description: Description, evidence: Floats) -> tuple[Floats, npt.NDArray[np.int64] | None]:
+    def _ranked(
+        self, description: Description, noun: Floats, evidence: Floats
+    ) -> tuple[Floats, npt.NDArray[np.int64] | None]:
+        """(N,) evidence with the rank; (N, 1) what it was measured from.
+
+        Among things that stand in the relations well enough, how well is of no matter: the largest box near the door
+        is the largest of those near it. How likely each is a box still counts.
+        """
         ranking = description.ranking
         assert ranking is not None
         boxes = self._scene.boxes
@@ -233,37 +255,45 @@ class _Reading:
         anchors: npt.NDArray[np.int64] | None = None
         if ranking.anchor is not None:
             indices, _ = self._anchors(ranking.anchor)
-            if not len(indices):
+            if len(indices) == 1:
+                eligible = eligible[eligible != indices[0]]
+            if not len(indices) or not len(eligible):
                 return result, None
-            distances = Pairs.of(boxes, boxes[indices]).distance
-            distances[indices, np.arange(len(indices))] = np.inf
-            anchors = indices[distances.argmin(axis=1)][:, None]
+            distances = Pairs.of(boxes[eligible], boxes[indices]).distance
+            distances[eligible[:, None] == indices] = np.inf
+            anchors = np.zeros((len(boxes), 1), np.int64)
+            anchors[eligible, 0] = indices[distances.argmin(axis=1)]
             distance = distances.min(axis=1)
-            eligible = eligible[np.isfinite(distance[eligible])]
         else:
-            distance = self._from_viewpoint(boxes)
+            distance = self._from_viewpoint(boxes[eligible])
         if ranking.rank in (Rank.LEFTMOST, Rank.RIGHTMOST):
             self.frame = FrameOfReference.VIEWPOINT if self._viewpoint else FrameOfReference.ANCHOR
-        sideways = self._sideways(boxes, eligible)
-        result[eligible] = evidence[eligible] * ranked(
-            ranking.rank, boxes[eligible], distance[eligible], sideways[eligible], ranking.position
-        )
+        chosen = boxes[eligible]
+        place = ranked(ranking.rank, chosen, distance, self._sideways(chosen), ranking.position)
+        related = evidence[eligible] / noun[eligible]
+        most = related.max(initial=0.0)
+        result[eligible] = noun[eligible] * most * ramp(related, *(share * most for share in WELL_ENOUGH)) * place
         return result, anchors
 
     def _from_viewpoint(self, boxes: Boxes) -> Floats:
-        """(N,) metres from where somebody looks, or from the middle of the scene."""
-        start = self._viewpoint.position if self._viewpoint else boxes.centres.mean(axis=0)
-        return np.linalg.norm(boxes.centres - start, axis=1)
+        """(n,) metres along the floor from where somebody looks, or from the middle of the scene, to n boxes."""
+        start = self._viewpoint.position if self._viewpoint else self._scene.boxes.centres.mean(axis=0)
+        return Pairs.of(boxes, Boxes.axis_aligned(start, start)).gap[:, 0]
 
-    def _sideways(self, boxes: Boxes, eligible: npt.NDArray[np.int64]) -> Floats:
-        """(N,) metres to the left, for who looks; without a viewpoint, for who looks there from the middle."""
-        if not len(eligible):
-            return np.zeros(len(boxes))
-        if self._viewpoint:
-            forward = np.array([np.cos(self._viewpoint.yaw), np.sin(self._viewpoint.yaw)])
-        else:
-            forward = _unit((boxes.centres[eligible].mean(axis=0) - boxes.centres.mean(axis=0))[None, :2])[0]
-        return boxes.centres[:, :2] @ np.array([-forward[1], forward[0]])
+    def _sideways(self, boxes: Boxes) -> Floats:
+        """(n,) how far n boxes are to the left, for who looks; without a viewpoint, from the middle of the scene.
+
+        As it is seen: by the angle, as metres along the circle at the mean distance.
+        """
+        centres = boxes.centres[:, :2]
+        if not len(boxes):
+            return np.zeros(0)
+        if self._viewpoint is None:
+            forward = _unit((centres.mean(axis=0) - self._scene.boxes.centres[:, :2].mean(axis=0))[None])[0]
+            return centres @ np.array([-forward[1], forward[0]])
+        x, y = (centres - self._viewpoint.position[:2]).T
+        angle = (np.arctan2(y, x) - self._viewpoint.yaw + np.pi) % (2 * np.pi) - np.pi
+        return angle * np.hypot(x, y).mean()
 
     def _fronts(self, anchors: Boxes) -> Floats:
         """(A, 2) unit vectors to the side of each anchor that is its front."""
