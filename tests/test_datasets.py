@@ -10,43 +10,18 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from recordings import CAMERA, NAMES, WRITTEN, make_frame, make_mesh
 
+from ovseg_ros.cli import parser
 from ovseg_ros.datasets import LAYOUTS, LabelledMesh, RgbdSequence, open_sequence, write_sequence
 from ovseg_ros.datasets.ply import read_binary_ply
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.types import Intrinsics, InvalidFrameError, RgbdFrame
+from ovseg_ros.types import InvalidFrameError, RgbdFrame
 
-CAMERA = Intrinsics(fx=41.25, fy=40.5, cx=15.75, cy=11.25, width=32, height=24)
-NAMES = ("wall", "office chair", "lamp")
-DEPTH_STEP = {"posed_rgbd": 1e-3, "scannet": 1e-3, "replica": 1 / 6553.5}
-ALL_LAYOUTS = pytest.mark.parametrize("layout", sorted(LAYOUTS))
-
-
-def make_frame(number: int) -> RgbdFrame:
-    """Smooth colours (JPEG keeps them), depth with every kind of missing reading, labels in blocks."""
-    rows, columns = np.mgrid[: CAMERA.height, : CAMERA.width]
-    rgb = np.stack([columns * 6, rows * 8, np.full_like(rows, 10 * number)], axis=-1).astype(np.uint8)
-    depth = (1.0 + rows * 0.05 + columns * 0.0213 + 0.1 * number).astype(np.float32)
-    depth[0, :4] = [np.nan, np.inf, -np.inf, 0.0]
-    angle = 0.1 * number
-    pose = torch.eye(4, dtype=torch.float64)
-    pose[0, 0] = pose[1, 1] = np.cos(angle)
-    pose[0, 1], pose[1, 0] = -np.sin(angle), np.sin(angle)
-    pose[:3, 3] = torch.tensor([1.5, -2.25, 1 / 3 + number], dtype=torch.float64)
-    labels = torch.from_numpy(((rows // 6 + columns // 8) % 4).astype(np.int32))
-    return RgbdFrame(torch.from_numpy(rgb), torch.from_numpy(depth), CAMERA, pose, number, labels)
-
-
-def make_mesh() -> LabelledMesh:
-    generator = np.random.default_rng(1)
-    return LabelledMesh(
-        vertices=generator.normal(size=(7, 3)).astype(np.float32),
-        triangles=np.array([[0, 1, 2], [2, 3, 4], [4, 5, 6]], dtype=np.int32),
-        colours=generator.integers(0, 256, (7, 3)).astype(np.uint8),
-        labels=np.array([0, 1, 1, 2, 2, 3, 3], dtype=np.int32),
-        instances=np.array([0, 1, 1, 2, 2, 300000, 300000], dtype=np.int32),
-        class_names=NAMES,
-    )
+DEPTH_STEP = {"replica": 1 / 6553.5, "tum": 1 / 5000}
+ALL_LAYOUTS = pytest.mark.parametrize("layout", WRITTEN)
+LABEL_IMAGES = pytest.mark.parametrize("layout", [name for name in WRITTEN if name != "scannetpp"])
+QUATERNIONS = ("scannetpp", "tum")
 
 
 @pytest.fixture
@@ -65,12 +40,15 @@ def test_each_layout_gives_back_what_was_written(recording: Callable[..., RgbdSe
     for number, frame in enumerate(sequence):
         written = make_frame(number)
         assert frame.intrinsics == CAMERA
-        assert torch.equal(frame.pose, written.pose)
+        assert (frame.pose - written.pose).abs().max() <= (1e-12 if layout in QUATERNIONS else 0)
         assert (frame.rgb.int() - written.rgb.int()).abs().max() <= 10
         kept = torch.isfinite(written.depth) & (written.depth > 0)
         assert torch.equal(torch.isnan(frame.depth), ~kept)
-        assert (frame.depth - written.depth)[kept].abs().max() <= DEPTH_STEP[layout] / 2 + 1e-6
-        assert frame.semantics is not None and torch.equal(frame.semantics, written.semantics)
+        assert (frame.depth - written.depth)[kept].abs().max() <= DEPTH_STEP.get(layout, 1e-3) / 2 + 1e-6
+        if layout == "scannetpp":
+            assert frame.semantics is None
+        else:
+            assert frame.semantics is not None and torch.equal(frame.semantics, written.semantics)
     stamps = [frame.stamp_ns for frame in sequence]
     assert stamps == sorted(set(stamps))
 
@@ -81,6 +59,18 @@ def test_each_layout_keeps_the_labelled_mesh(recording: Callable[..., RgbdSequen
     assert mesh is not None and mesh.class_names == NAMES
     for column in ("vertices", "triangles", "colours", "labels"):
         np.testing.assert_array_equal(getattr(mesh, column), getattr(written, column))
+
+
+@ALL_LAYOUTS
+def test_the_command_offers_each_layout(layout: str) -> None:
+    assert layout in parser.WRITTEN and sorted(parser.WRITTEN) == WRITTEN
+    assert set(parser.RECORDINGS) == {"auto", "rosbag", *LAYOUTS}
+
+
+@ALL_LAYOUTS
+def test_labels_without_names_are_not_written(tmp_path: Path, layout: str) -> None:
+    write_sequence([make_frame(0)], None, tmp_path / "nameless", layout)
+    assert open_sequence(tmp_path / "nameless")[0].semantics is None
 
 
 @ALL_LAYOUTS
@@ -128,8 +118,9 @@ def test_replica_quads_become_triangles(tmp_path: Path) -> None:
     vertices = np.zeros(4, dtype=[("position", "<f4", 3), ("colour", "u1", 3)])
     face = np.array([(4, [0, 1, 2, 3], 9)], dtype=[("size", "u1"), ("indices", "<i4", 4), ("object", "<i4")])
     (tmp_path / "quad.ply").write_bytes(header.encode() + vertices.tobytes() + face.tobytes())
-    _, triangles, _ = read_binary_ply(tmp_path / "quad.ply")
-    assert triangles.tolist() == [[0, 1, 2], [0, 2, 3]]
+    mesh = read_binary_ply(tmp_path / "quad.ply")
+    assert mesh.triangles.tolist() == [[0, 1, 2], [0, 2, 3]]
+    assert mesh.face_properties["object_id"].tolist() == [9, 9]
 
 
 def test_replica_class_ids_of_other_numbering(recording: Callable[..., RgbdSequence], tmp_path: Path) -> None:
@@ -185,7 +176,7 @@ def test_posed_rgbd_reads_png_colour_and_both_missing_values(recording: Callable
     assert frame.depth[1, 1] == 1.5
 
 
-@ALL_LAYOUTS
+@LABEL_IMAGES
 @pytest.mark.parametrize("part", ["colour", "depth", "labels"])
 def test_a_damaged_image_spoils_only_its_frame(recording: Callable[..., RgbdSequence], layout: str, part: str) -> None:
     sequence = recording(layout, count=3)
@@ -195,15 +186,15 @@ def test_a_damaged_image_spoils_only_its_frame(recording: Callable[..., RgbdSequ
     with pytest.raises(InvalidFrameError, match=file.name) as caught:
         reopened[1]
     assert caught.value.cause == "file"
-    assert torch.equal(reopened[2].pose, make_frame(2).pose)
+    assert torch.allclose(reopened[2].pose, make_frame(2).pose)
 
 
 @pytest.mark.parametrize("text", ["", "not a pose", "1 2 3", "nan " * 16, "2 0 0 0 0 2 0 0 0 0 2 0 0 0 0 1"])
-@ALL_LAYOUTS
+@pytest.mark.parametrize("layout", [name for name in WRITTEN if name not in QUATERNIONS])
 def test_a_damaged_pose_spoils_only_its_frame(recording: Callable[..., RgbdSequence], layout: str, text: str) -> None:
     sequence = recording(layout, count=3)
-    if layout == "replica":
-        trajectory = sequence.root / "traj.txt"
+    if layout in ("replica", "semantic_nerf"):
+        trajectory = sequence.root / ("traj.txt" if layout == "replica" else "traj_w_c.txt")
         lines = trajectory.read_text().splitlines()
         trajectory.write_text("\n".join([lines[0], text, lines[2]]))
     else:
@@ -230,6 +221,22 @@ def test_a_damaged_pose_spoils_only_its_frame(recording: Callable[..., RgbdSeque
         ("replica", "room0/traj.txt", "traj.txt is missing"),
         ("replica", "room0/results/*", "no frame"),
         ("replica", "classes.json", "classes.json"),
+        ("scannet", "classes.json", "scannetv2-labels.combined.tsv"),
+        ("semantic_nerf", "room_0/Sequence_1/traj_w_c.txt", "traj_w_c.txt is missing"),
+        ("semantic_nerf", "room_0/Sequence_1/rgb/*", "has no rgb_"),
+        ("semantic_nerf", "room_0/Sequence_1/depth/*", "depth images can be read"),
+        ("tum", "rgb.txt", "rgb.txt is missing"),
+        ("tum", "depth.txt", "depth.txt is missing"),
+        ("tum", "groundtruth.txt", "groundtruth.txt is missing"),
+        ("scannetpp", "data/room0/dslr/undistorted_images", "undistorted_images is missing"),
+        ("scannetpp", "data/room0/dslr/undistorted_images/*", "none of the images"),
+        ("scannetpp", "data/room0/dslr/nerfstudio/*", "transforms_undistorted.json is missing"),
+        ("scannetpp", "data/room0/dslr/colmap/cameras.txt", "cameras.txt"),
+        ("scannetpp", "data/room0/dslr/render_depth", "render_depth is missing"),
+        ("scannetpp", "metadata/semantic_benchmark/top100.txt", "top100.txt"),
+        ("scannetpp", "metadata/semantic_benchmark/map_benchmark.csv", "map_benchmark.csv"),
+        ("scannetpp", "data/room0/scans/segments.json", "segments.json isn't"),
+        ("scannetpp", "data/room0/scans/mesh_aligned_0.05.ply", "mesh_aligned_0.05.ply isn't"),
     ],
 )
 def test_a_partial_tree_is_one_sentence(
@@ -240,12 +247,12 @@ def test_a_partial_tree_is_one_sentence(
     for file in list(root.glob(missing)):
         file.rename(tmp_path / f"gone-{file.name}")
     with pytest.raises(OvsegError, match=said) as caught:
-        open_sequence(root / "room0" if "room0" in missing else root).mesh()
+        open_sequence(root / missing.split("/")[0] if missing.startswith("room") else root, layout).mesh()
     assert "\n" not in str(caught.value)
 
 
 def test_an_unknown_tree_names_the_layouts(tmp_path: Path) -> None:
-    with pytest.raises(OvsegError, match=r"posed_rgbd.*scannet.*replica"):
+    with pytest.raises(OvsegError, match=r"tum.*scannet.*replica.*posed_rgbd.*rosbag"):
         open_sequence(tmp_path)
     with pytest.raises(OvsegError, match="not a folder"):
         open_sequence(tmp_path / "nowhere")

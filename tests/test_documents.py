@@ -19,7 +19,7 @@ from ovseg_ros.errors import OvsegError
 from ovseg_ros.ros.interface_tables import BEGIN, END, NODES, main, tables, with_tables
 from ovseg_ros.ros.launching import MAPPING_ARGUMENTS, SEGMENTATION_ARGUMENTS
 
-DOCUMENTS = ("README.md", "docs/recipes.md", "docs/troubleshooting.md")
+DOCUMENTS = ("README.md", "docs/datasets.md", "docs/recipes.md", "docs/troubleshooting.md")
 NODE = {node.name: node for node in NODES}
 PARAMETERS = {node.name: {spec.name: spec for spec in node.parameters} for node in NODES}
 EVERY_PARAMETER = {name for specs in PARAMETERS.values() for name in specs}

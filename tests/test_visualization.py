@@ -244,16 +244,17 @@ def test_point_cloud_carries_colour_label_and_score(tmp_path: Path) -> None:
     labels = (np.arange(count) % 5).astype(np.int32)
     scores = np.linspace(0, 1, count, dtype=np.float32)
     write_point_cloud(tmp_path / "rgb.ply", semantic_map)
-    points, triangles, comments = read_binary_ply(tmp_path / "rgb.ply")
+    cloud = read_binary_ply(tmp_path / "rgb.ply")
+    points, triangles, comments = cloud.vertices, cloud.triangles, cloud.comments
     np.testing.assert_allclose(np.stack([points[axis] for axis in "xyz"], 1), semantic_map.centres, atol=1e-5)
     assert (points["red"][0], points["green"][0], points["blue"][0]) == RED
     assert len(triangles) == 0 and comments == ("frame map",)
     write_point_cloud(tmp_path / "label.ply", semantic_map, labels=labels)
-    points, _, _ = read_binary_ply(tmp_path / "label.ply")
+    points = read_binary_ply(tmp_path / "label.ply").vertices
     np.testing.assert_array_equal(points["label"], labels)
     np.testing.assert_array_equal(points["red"], label_colours(4)[labels][:, 0])
     write_point_cloud(tmp_path / "score.ply", semantic_map, scores=scores)
-    points, _, _ = read_binary_ply(tmp_path / "score.ply")
+    points = read_binary_ply(tmp_path / "score.ply").vertices
     np.testing.assert_array_equal(points["score"], scores)
     np.testing.assert_array_equal(points["red"], heat_colours(scores)[:, 0])
     with pytest.raises(OvsegError, match="do not fit"):

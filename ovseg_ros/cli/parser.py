@@ -10,8 +10,8 @@ from typing import Any
 from ovseg_ros import __version__
 from ovseg_ros.cli import verbs
 
-LAYOUTS = ("replica", "scannet", "posed_rgbd")
-RECORDINGS = ("auto", *LAYOUTS, "rosbag")
+WRITTEN = ("replica", "scannet", "posed_rgbd", "semantic_nerf", "scannetpp", "tum")
+RECORDINGS = ("auto", *WRITTEN, "seven_scenes", "rosbag")
 DATASETS = (*RECORDINGS, "rooms")
 BAG_STORAGES, BAG_DEPTHS = ("sqlite3", "mcap"), ("32FC1", "16UC1")
 BAG_ROLES = ("rgb", "depth", "camera_info", "pose")
@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     rooms.add_argument(
         "--size", type=_size, default=(320, 240), metavar="WxH", help="of the images, pixels (default 320x240)"
     )
-    rooms.add_argument("--layout", choices=LAYOUTS, default="replica", help="of the files (default %(default)s)")
+    rooms.add_argument("--layout", choices=WRITTEN, default="replica", help="of the files (default %(default)s)")
     rooms.add_argument("--no-noise", action="store_true", help="exact depth (default: the noise of a depth camera)")
 
     map_ = _verb(

@@ -1,92 +1,81 @@
-"""Single files of a recording: images, poses, class lists. What can't be read never reaches the map."""
+"""Single files of a recording: images, poses, tables. What can't be read never reaches the map."""
 
 from __future__ import annotations
 
+import csv
 import json
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tqdm import tqdm
 
+from ovseg_ros.datasets.image_header import claimed_size
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.types import InvalidFrameError, RgbdFrame
 
-CLASSES_FILE = "classes.json"
 JPEG_QUALITY = 95
 UINT16_MAX = 65535
 SENSOR_RATE_HZ = 30
-
-
-@dataclass(frozen=True)
-class ClassTable:
-    """Which id in the files means which class.
-
-    Attributes:
-        names: class names; label id i + 1 is ``names[i]``.
-        file_ids: the id that each class has in the files, 1..65535.
-    """
-
-    names: tuple[str, ...]
-    file_ids: tuple[int, ...]
-
-    @classmethod
-    def numbered(cls, names: tuple[str, ...]) -> ClassTable:
-        """The table of files that hold our own label ids."""
-        return cls(names, tuple(range(1, len(names) + 1)))
-
-    def labels_of(self, file_ids: NDArray[np.integer]) -> NDArray[np.int32]:
-        """Ids as in the files, any shape -> int32 label ids; ids that the table lacks become 0."""
-        lookup = np.zeros(UINT16_MAX + 1, dtype=np.int32)
-        lookup[list(self.file_ids)] = np.arange(1, len(self.file_ids) + 1)
-        known = (file_ids >= 0) & (file_ids <= UINT16_MAX)
-        return np.where(known, lookup[np.where(known, file_ids, 0)], 0).astype(np.int32)
-
-    def write(self, path: Path) -> None:
-        """Write ``{"classes": [{"id": 1, "name": "wall"}, ...]}``."""
-        classes = [{"id": i, "name": name} for i, name in zip(self.file_ids, self.names, strict=True)]
-        path.write_text(json.dumps({"classes": classes}, indent=1) + "\n")
-
-    @classmethod
-    def read(cls, path: Path) -> ClassTable | None:
-        """Read what `write` wrote; None if there is no such file.
-
-        Raises:
-            OvsegError: the file is there but does not hold a class list.
-        """
-        if not path.exists():
-            return None
-        try:
-            classes = [(int(entry["id"]), str(entry["name"])) for entry in json.loads(path.read_text())["classes"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise OvsegError(
-                f'{path} is not a class list: it must read {{"classes": [{{"id": 1, "name": "wall"}}, ...]}}'
-            ) from error
-        if any(not 0 < file_id <= UINT16_MAX for file_id, _ in classes):
-            raise OvsegError(f"{path} has a class id outside 1..{UINT16_MAX}: 0 is kept for unlabelled")
-        return cls(tuple(name for _, name in classes), tuple(file_id for file_id, _ in classes))
-
+MAX_PIXELS = 1 << 26
+"""Of one image: 67 million, twice what a full-frame camera takes."""
+PROGRESS_DELAY_SECONDS = 1.0
 
 Image = NDArray[np.integer[Any] | np.floating[Any]]
+T = TypeVar("T")
+
+
+def with_progress(items: Iterable[T], what: str) -> Iterable[T]:
+    """The same items; people at a terminal see a bar once it takes longer than a second."""
+    return tqdm(items, desc=what, unit=" files", leave=False, disable=None, delay=PROGRESS_DELAY_SECONDS)
 
 
 def stamp_of(number: int) -> int:
-    """Frame number -> nanoseconds at the sensor's usual rate: these layouts record no time."""
+    """Frame number -> nanoseconds at the sensor's usual rate: most layouts record no time."""
     return number * 1_000_000_000 // SENSOR_RATE_HZ
 
 
+def number_in(path: Path) -> int | None:
+    """The frame number in a file name like ``frame-000012.color.jpg``, ``rgb_12.png`` or ``12.png``; None without."""
+    digits = re.findall(r"[0-9]+", path.name.split(".")[0])
+    return int(digits[-1]) if digits else None
+
+
+def numbered_files(folder: Path, pattern: str) -> list[tuple[int, Path]]:
+    """The files that match, in the order of the numbers in their names, one per number."""
+    found = {number: file for file in sorted(folder.glob(pattern)) if (number := number_in(file)) is not None}
+    return sorted(found.items())
+
+
+def find_above(folder: Path, name: str, levels: int = 3) -> Path | None:
+    """The file ``name`` in the folder or in one of those above it, up to so many."""
+    above = (folder, *folder.parents)[: levels + 1]
+    return next((path / name for path in above if (path / name).exists()), None)
+
+
 def read_image(path: Path, flags: int) -> Image:
-    """Decode an image file.
+    """Decode a PNG or JPEG file.
 
     Raises:
-        InvalidFrameError: with the cause "file": it is missing or damaged.
+        InvalidFrameError: with the cause "file": it is missing, damaged, or claims to be too large.
     """
-    image = cv2.imread(str(path), flags)
+    try:
+        size = claimed_size(path)
+        if size is not None and size[0] * size[1] > MAX_PIXELS:
+            raise InvalidFrameError(
+                "file", f"{path} claims {size[0]}x{size[1]} pixels, above the limit of {MAX_PIXELS}: export it smaller"
+            )
+        image = None if size is None else cv2.imread(str(path), flags)
+    except (OSError, cv2.error):
+        image = None
     if image is None:
-        raise InvalidFrameError("file", f"{path} is {'damaged' if path.exists() else 'missing'}: copy it again")
+        state = "damaged, or neither PNG nor JPEG" if path.exists() else "missing"
+        raise InvalidFrameError("file", f"{path} is {state}: copy it again")
     return np.asarray(image)
 
 
@@ -108,9 +97,9 @@ def read_depth(path: Path, units_per_metre: float, no_reading: tuple[int, ...]) 
 
 
 def write_colour(path: Path, frame: RgbdFrame) -> None:
-    """Write the colour image as JPEG."""
+    """Write the colour image as JPEG or PNG, by its suffix."""
     image = cv2.cvtColor(frame.rgb.cpu().numpy(), cv2.COLOR_RGB2BGR)
-    _write_image(path, image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    _write_image(path, image, [] if path.suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
 
 
 def write_depth(path: Path, frame: RgbdFrame, units_per_metre: float) -> None:
@@ -133,35 +122,91 @@ def _write_image(path: Path, image: Image, options: list[int]) -> None:
 
 def parse_pose(text: str) -> torch.Tensor:
     """16 numbers -> (4, 4) float64; all NaN where the text is something else, so that the frame is refused."""
-    try:
-        values = [float(word) for word in text.split()]
-    except ValueError:
-        values = []
+    values = numbers_in(text)
     if len(values) != 16:
         return torch.full((4, 4), torch.nan, dtype=torch.float64)
     return torch.tensor(values, dtype=torch.float64).reshape(4, 4)
 
 
+def trajectory_lines(path: Path) -> list[str]:
+    """A pose per line, by frame number: empty lines count, for a frame that has none.
+
+    Raises:
+        OvsegError: it can't be read.
+    """
+    try:
+        return path.read_text(errors="replace").rstrip().splitlines()
+    except OSError as error:
+        raise OvsegError(f"cannot read {path}: {error.strerror}") from error
+
+
+def numbers_in(text: str) -> list[float]:
+    """The numbers of a text that holds nothing else; none where it does."""
+    try:
+        return [float(word) for word in text.split()]
+    except ValueError:
+        return []
+
+
 def read_pose(path: Path) -> torch.Tensor:
     """A pose file -> (4, 4) float64 camera -> world; all NaN where it is missing or unreadable."""
-    return parse_pose(path.read_text(errors="replace") if path.exists() else "")
+    return parse_pose(path.read_text(errors="replace") if path.is_file() else "")
+
+
+def format_row(values: Iterable[float]) -> str:
+    """Numbers in a line, without loss."""
+    return " ".join(f"{value:.17g}" for value in values)
 
 
 def format_matrix(matrix: NDArray[np.float64]) -> str:
     """Rows of numbers, without loss."""
-    return "\n".join(" ".join(f"{value:.17g}" for value in row) for row in matrix) + "\n"
+    return "\n".join(format_row(row) for row in matrix) + "\n"
 
 
-def read_camera_matrix(path: Path) -> NDArray[np.float64]:
-    """A 3x3 or 4x4 camera matrix as text.
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file, without empty ones and comments that start with #.
 
     Raises:
-        OvsegError: the file is missing or is not such a matrix.
+        OvsegError: it can't be read.
     """
     try:
-        matrix = np.array([line.split() for line in path.read_text().strip().splitlines()], dtype=np.float64)
-    except (OSError, ValueError) as error:
-        raise OvsegError(f"{path} is missing or unreadable: it must hold a 3x3 camera matrix") from error
-    if matrix.shape not in ((3, 3), (4, 4)):
-        raise OvsegError(f"{path} must hold a 3x3 or 4x4 camera matrix, got shape {matrix.shape}")
-    return matrix
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError as error:
+        raise OvsegError(f"cannot read {path}: {error.strerror}") from error
+    return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        OvsegError: it can't be read or isn't JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except OSError as error:
+        raise OvsegError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise OvsegError(f"{path} is not a readable JSON file: copy it again") from error
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write readable JSON."""
+    path.write_text(json.dumps(data, indent=1) + "\n")
+
+
+def read_table(path: Path, columns: tuple[str, ...], delimiter: str) -> Iterator[tuple[str, ...]]:
+    """The named columns of a text table with a header, row by row.
+
+    Raises:
+        OvsegError: it can't be read or lacks a column.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8", errors="replace") as file:
+            reader = csv.DictReader(file, delimiter=delimiter)
+            missing = [name for name in columns if name not in (reader.fieldnames or ())]
+            if missing:
+                raise OvsegError(f"{path} lacks the column {missing[0]!r}: download the file again")
+            yield from (tuple(row[name] or "" for name in columns) for row in reader)
+    except (OSError, csv.Error) as error:
+        raise OvsegError(f"{path} can't be read as a table: {error}") from error

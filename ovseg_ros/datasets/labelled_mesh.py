@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ovseg_ros.datasets.ply import StructuredArray, read_binary_ply, write_binary_ply
+from ovseg_ros.datasets.ply import PlyMesh, StructuredArray, read_binary_ply, write_binary_ply
 from ovseg_ros.errors import OvsegError
 
 CLASS_NAMES_COMMENT = "class_names"
+MESH_FILE = "mesh.ply"
+"""What our own layouts call it."""
 
 VERTEX_TYPE = np.dtype(
     [
@@ -64,6 +66,8 @@ class LabelledMesh:
             )
         if self.triangles.size and (self.triangles.min() < 0 or self.triangles.max() >= count):
             raise OvsegError(f"a triangle points outside the mesh's {count} vertices")
+        if not np.isfinite(self.vertices).all():
+            raise OvsegError("a vertex of the mesh is not finite: the file is damaged, download or write it again")
         if count and (self.labels.min() < 0 or self.labels.max() > len(self.class_names)):
             raise OvsegError(
                 f"labels {self.labels.min()} to {self.labels.max()} do not fit {len(self.class_names)} class names: "
@@ -80,14 +84,33 @@ class LabelledMesh:
         write_binary_ply(path, vertices, self.triangles, (comment,))
 
     @classmethod
+    def of_ply(
+        cls,
+        ply: PlyMesh,
+        labels: NDArray[np.int32],
+        class_names: tuple[str, ...],
+        instances: NDArray[np.int32] | None = None,
+    ) -> LabelledMesh:
+        """A mesh of a file that keeps its labels, one per vertex, elsewhere; without instances all are 0."""
+        return cls(
+            vertices=positions_of(ply.vertices),
+            triangles=ply.triangles,
+            colours=colours_of(ply.vertices),
+            labels=labels,
+            instances=np.zeros(len(labels), dtype=np.int32) if instances is None else instances,
+            class_names=class_names,
+        )
+
+    @classmethod
     def read_ply(cls, path: Path) -> LabelledMesh:
         """Read what `write_ply` wrote.
 
         Raises:
             OvsegError: the file is missing, damaged, or has no labels and class names.
         """
-        vertices, triangles, comments = read_binary_ply(path)
-        names = next((line for line in comments if line.startswith(CLASS_NAMES_COMMENT)), None)
+        ply = read_binary_ply(path)
+        vertices = ply.vertices
+        names = next((line for line in ply.comments if line.startswith(CLASS_NAMES_COMMENT)), None)
         missing = [name for name in VERTEX_TYPE.names or () if name not in (vertices.dtype.names or ())]
         if missing or names is None:
             raise OvsegError(
@@ -96,16 +119,10 @@ class LabelledMesh:
             )
         try:
             class_names = tuple(str(name) for name in json.loads(names.removeprefix(CLASS_NAMES_COMMENT)))
-        except (json.JSONDecodeError, TypeError) as error:
+        except (json.JSONDecodeError, TypeError, RecursionError) as error:
             raise OvsegError(f"{path} has unreadable class names in its header: write the file again") from error
-        return cls(
-            vertices=positions_of(vertices),
-            triangles=triangles,
-            colours=colours_of(vertices),
-            labels=vertices["label"].astype(np.int32),
-            instances=vertices["instance"].astype(np.int32),
-            class_names=class_names,
-        )
+        labels, instances = (vertices[name].astype(np.int32) for name in ("label", "instance"))
+        return cls.of_ply(ply, labels, class_names, instances)
 
 
 def positions_of(vertices: StructuredArray) -> NDArray[np.float32]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from ovseg_ros.errors import OvsegError
 
 MAX_HEADER_LINES = 1000
 MAX_ELEMENTS = 1 << 31
+MAX_CORNERS = 64
 
 PLY_TO_NUMPY = {
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2",
@@ -23,6 +25,22 @@ NUMPY_TO_PLY = {
 }  # fmt: skip
 
 StructuredArray = NDArray[np.void]
+
+
+class PlyMesh(NamedTuple):
+    """What a PLY file holds.
+
+    Attributes:
+        vertices: (V,) structured array with one field per property.
+        triangles: (T, 3) int32; polygons are cut into fans, and a file without faces has none.
+        comments: lines.
+        face_properties: name -> (T,) values of a plain property of the faces, a polygon's for all its triangles.
+    """
+
+    vertices: StructuredArray
+    triangles: NDArray[np.int32]
+    comments: tuple[str, ...]
+    face_properties: dict[str, NDArray[Any]]
 
 
 def write_binary_ply(
@@ -51,12 +69,8 @@ def write_binary_ply(
             file.write(faces.tobytes())
 
 
-def read_binary_ply(path: Path) -> tuple[StructuredArray, NDArray[np.int32], tuple[str, ...]]:
+def read_binary_ply(path: Path) -> PlyMesh:
     """Read the vertices, faces and comments of a binary PLY file; other elements after them are not read.
-
-    Returns:
-        (V,) structured array with one field per property, (T, 3) int32 triangles (polygons are cut
-        into fans; none if the file has no faces), and the comment lines.
 
     Raises:
         OvsegError: the file is missing, truncated, text PLY, or mixes polygons of different sizes.
@@ -66,11 +80,12 @@ def read_binary_ply(path: Path) -> tuple[StructuredArray, NDArray[np.int32], tup
             order, elements, comments = _read_header(file, path)
             vertices: StructuredArray | None = None
             triangles = np.empty((0, 3), dtype=np.int32)
+            face_properties: dict[str, NDArray[Any]] = {}
             for name, count, properties in elements:
                 if name == "vertex":
                     vertices = _read_records(file, path, count, _vertex_type(path, properties, order))
-                elif name == "face" and vertices is not None:
-                    triangles = _read_faces(file, path, count, properties, order, len(vertices))
+                elif name == "face" and vertices is not None and count > 0:
+                    triangles, face_properties = _read_faces(file, path, count, properties, order, len(vertices))
                     break
                 else:
                     break
@@ -78,7 +93,7 @@ def read_binary_ply(path: Path) -> tuple[StructuredArray, NDArray[np.int32], tup
         raise OvsegError(f"cannot read {path}: {error.strerror}") from error
     if vertices is None:
         raise OvsegError(f"{path} does not begin with a vertex element: it is not a mesh or point cloud")
-    return vertices, triangles, comments
+    return PlyMesh(vertices, triangles, comments, face_properties)
 
 
 Element = tuple[str, int, list[list[str]]]
@@ -113,42 +128,51 @@ def _read_header(file: BinaryIO, path: Path) -> tuple[str, list[Element], tuple[
 def _vertex_type(path: Path, properties: list[list[str]], order: str) -> np.dtype[Any]:
     if any(kind not in PLY_TO_NUMPY for kind, *_ in properties):
         raise OvsegError(f"{path} has a vertex property that is not a plain number: export it without lists")
-    return np.dtype([(name, order + PLY_TO_NUMPY[kind]) for kind, name, *_ in properties])
+    return _record_type(path, [(name, order + PLY_TO_NUMPY[kind]) for kind, name, *_ in properties])
+
+
+def _record_type(path: Path, fields: list[Any]) -> np.dtype[Any]:
+    if not fields or len({name for name, *_ in fields}) < len(fields):
+        raise OvsegError(f"{path} has an element without properties, or with two of one name: the file is damaged")
+    return np.dtype(fields)
 
 
 def _read_records(file: BinaryIO, path: Path, count: int, dtype: np.dtype[Any]) -> StructuredArray:
-    data = file.read(count * dtype.itemsize)
-    if len(data) != count * dtype.itemsize:
-        raise OvsegError(f"{path} is cut short: {len(data)} of {count * dtype.itemsize} bytes of an element are there")
-    return np.frombuffer(data, dtype=dtype)
+    wanted, there = count * dtype.itemsize, os.fstat(file.fileno()).st_size - file.tell()
+    if wanted > there:
+        raise OvsegError(f"{path} is cut short: {there} of {wanted} bytes of an element are there")
+    return np.frombuffer(file.read(wanted), dtype=dtype)
 
 
 def _read_faces(
     file: BinaryIO, path: Path, count: int, properties: list[list[str]], order: str, vertex_count: int
-) -> NDArray[np.int32]:
-    """Faces of one polygon size, after or before plain properties, as (T, 3) triangles."""
-    if count == 0:
-        return np.empty((0, 3), dtype=np.int32)
+) -> tuple[NDArray[np.int32], dict[str, NDArray[Any]]]:
+    """Faces of one polygon size, after or before plain properties, as (T, 3) triangles, and those properties."""
     lists = [position for position, rest in enumerate(properties) if rest[0] == "list"]
     kinds = [kind for rest in properties for kind in rest[:-1] if kind != "list"]
     if len(lists) != 1 or len(properties[lists[0]]) != 4 or not PLY_TO_NUMPY.keys() >= set(kinds):
         raise OvsegError(f"{path} must have one list property per face, got {len(lists)}: export plain polygons")
-    _, size_kind, index_kind, _ = properties[lists[0]]
-    size_type = np.dtype(order + PLY_TO_NUMPY[size_kind])
-    before = [order + PLY_TO_NUMPY[kind] for kind, *_ in properties[: lists[0]]]
-    after = [order + PLY_TO_NUMPY[kind] for kind, *_ in properties[lists[0] + 1 :]]
+    _, size_kind, index_kind, list_name = properties[lists[0]]
+    size_type, index_type = (np.dtype(order + PLY_TO_NUMPY[kind]) for kind in (size_kind, index_kind))
+    if size_type.kind == "f" or index_type.kind == "f":
+        raise OvsegError(f"{path} counts corners in {size_kind} and {index_kind}: they must be whole numbers")
+    plain = [(rest[-1], order + PLY_TO_NUMPY[rest[0]]) for rest in properties if rest[0] != "list"]
     start = file.tell()
-    file.seek(sum(np.dtype(kind).itemsize for kind in before), 1)
-    corners = int(_read_records(file, path, 1, size_type)[0])
+    file.seek(sum(np.dtype(kind).itemsize for _, kind in plain[: lists[0]]), 1)
+    corners = int(_read_records(file, path, 1, np.dtype([("size", size_type)]))["size"][0])
     file.seek(start)
-    fields: list[Any] = [(f"before{i}", kind) for i, kind in enumerate(before)]
-    fields += [("size", size_type), ("indices", order + PLY_TO_NUMPY[index_kind], (corners,))]
-    fields += [(f"after{i}", kind) for i, kind in enumerate(after)]
-    faces = _read_records(file, path, count, np.dtype(fields))
-    if corners < 3 or (faces["size"] != corners).any():
+    if not 3 <= corners <= MAX_CORNERS:
+        raise OvsegError(
+            f"{path} has a polygon of {corners} corners, where 3 to {MAX_CORNERS} are read: triangulate it"
+        )
+    fields: list[Any] = list(plain)
+    fields[lists[0] : lists[0]] = [(f"{list_name} size", size_type), (list_name, index_type, (corners,))]
+    faces = _read_records(file, path, count, _record_type(path, fields))
+    if (faces[f"{list_name} size"] != corners).any():
         raise OvsegError(f"{path} mixes polygons of different sizes: triangulate the mesh and save it again")
-    polygons = faces["indices"].astype(np.int64)
+    polygons = faces[list_name].astype(np.int64)
     if polygons.min() < 0 or polygons.max() >= vertex_count:
         raise OvsegError(f"{path} has a face that points outside its {vertex_count} vertices: the file is damaged")
     fan = np.stack([polygons[:, [0, i, i + 1]] for i in range(1, corners - 1)], axis=1)
-    return fan.reshape(-1, 3).astype(np.int32)
+    of_triangles = {name: np.repeat(faces[name], corners - 2) for name, _ in plain}
+    return fan.reshape(-1, 3).astype(np.int32), of_triangles

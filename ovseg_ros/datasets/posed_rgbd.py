@@ -14,57 +14,80 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
+from ovseg_ros.datasets.camera_files import INTRINSICS_FILE, read_intrinsics, write_camera_matrix
+from ovseg_ros.datasets.class_table import CLASSES_FILE, ClassTable, own_classes
 from ovseg_ros.datasets.files import (
-    CLASSES_FILE,
     UINT16_MAX,
-    ClassTable,
     format_matrix,
+    numbered_files,
     read_pose,
+    with_progress,
     write_colour,
     write_depth,
     write_labels,
 )
-from ovseg_ros.datasets.labelled_mesh import LabelledMesh
-from ovseg_ros.datasets.sequence import FrameFiles, RgbdSequence, incomplete, number_in, read_intrinsics
+from ovseg_ros.datasets.labelled_mesh import MESH_FILE, LabelledMesh
+from ovseg_ros.datasets.published_layout import PublishedLayout
+from ovseg_ros.datasets.sequence import FrameFiles, RgbdSequence
 from ovseg_ros.types import Intrinsics, RgbdFrame
 
-LAYOUT = "posed_rgbd"
-TREE = "camera-intrinsics.txt and frame-000000.color.jpg (or .png) + .depth.png + .pose.txt in one folder"
-INTRINSICS_FILE = "camera-intrinsics.txt"
-MESH_FILE = "mesh.ply"
+LAYOUT = PublishedLayout(
+    name="posed_rgbd",
+    tree="camera-intrinsics.txt and frame-000000.color.jpg (or .png) + .depth.png + .pose.txt in one folder",
+    source="as 3DMatch and many own recordings have them",
+)
+COLOURS = "frame-*.color.*"
 UNITS_PER_METRE = 1000.0
 
 
 def looks_like(path: Path) -> bool:
     """Whether anything in the folder suggests this layout."""
-    return (path / INTRINSICS_FILE).exists() or any(path.glob("frame-*.color.*"))
+    return (path / INTRINSICS_FILE).exists() or any(path.glob(COLOURS))
 
 
-def open_posed_rgbd(path: Path) -> RgbdSequence:
+def open_posed_rgbd(path: Path, class_list: str | None = None) -> RgbdSequence:
     """Open a recording.
 
     Raises:
         OvsegError: something that all frames need is missing.
     """
-    colours = sorted((number, file) for file in path.glob("frame-*.color.*") if (number := number_in(file)) is not None)
-    if not colours:
-        raise incomplete(path, LAYOUT, "there is no frame-*.color.jpg or .png", TREE)
+    files = posed_files(path, LAYOUT)
     if not (path / INTRINSICS_FILE).exists():
-        raise incomplete(path, LAYOUT, f"{INTRINSICS_FILE} is missing", TREE)
-    files = tuple(_files_of(number, colour) for number, colour in colours)
+        raise LAYOUT.incomplete(path, f"{INTRINSICS_FILE} is missing")
+    return posed_sequence(path, LAYOUT, files, read_intrinsics(path / INTRINSICS_FILE, files), class_list)
+
+
+def posed_files(path: Path, layout: PublishedLayout) -> tuple[FrameFiles, ...]:
+    """The numbered frames in a folder.
+
+    Raises:
+        OvsegError: there are none.
+    """
+    colours = numbered_files(path, COLOURS)
+    if not colours:
+        raise layout.incomplete(path, f"there is no {COLOURS} (jpg or png)")
+    return tuple(
+        FrameFiles(number, colour, _beside(colour, "depth.png"), _beside(colour, "label.png"))
+        for number, colour in colours
+    )
+
+
+def posed_sequence(
+    path: Path, layout: PublishedLayout, files: tuple[FrameFiles, ...], camera: Intrinsics, class_list: str | None
+) -> RgbdSequence:
+    """Numbered frames with their pose files and our ground truth."""
     mesh_file = path / MESH_FILE
     return RgbdSequence(
         root=path,
-        layout=LAYOUT,
+        layout=layout.name,
         files=files,
-        poses=torch.stack([read_pose(_beside(entry.colour, "pose.txt")) for entry in files]),
-        intrinsics=read_intrinsics(path / INTRINSICS_FILE, files),
+        poses=torch.stack([read_pose(_beside(entry.colour, "pose.txt")) for entry in with_progress(files, "poses")]),
+        intrinsics=camera,
         units_per_metre=UNITS_PER_METRE,
         no_reading=(0, UINT16_MAX),
-        classes=ClassTable.read(path / CLASSES_FILE),
+        classes=own_classes(path, class_list),
         load_mesh=lambda: LabelledMesh.read_ply(mesh_file) if mesh_file.exists() else None,
     )
 
@@ -74,8 +97,7 @@ class PosedRgbdWriter:
 
     def __init__(self, out: Path, intrinsics: Intrinsics, class_names: tuple[str, ...]) -> None:
         self._out = out
-        camera = [[intrinsics.fx, 0, intrinsics.cx], [0, intrinsics.fy, intrinsics.cy], [0, 0, 1]]
-        (out / INTRINSICS_FILE).write_text(format_matrix(np.array(camera, dtype=np.float64)))
+        write_camera_matrix(out / INTRINSICS_FILE, intrinsics)
         if class_names:
             ClassTable.numbered(class_names).write(out / CLASSES_FILE)
 
@@ -94,8 +116,3 @@ class PosedRgbdWriter:
 
 def _beside(colour: Path, suffix: str) -> Path:
     return colour.with_name(f"{colour.name.split('.')[0]}.{suffix}")
-
-
-def _files_of(number: int, colour: Path) -> FrameFiles:
-    labels = _beside(colour, "label.png")
-    return FrameFiles(number, colour, _beside(colour, "depth.png"), labels if labels.exists() else None)

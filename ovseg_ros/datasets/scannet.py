@@ -1,4 +1,4 @@
-"""`scannet`: a scan as ScanNet's exporter unpacks it, plus its labelled mesh.
+"""`scannet`: a scan as ScanNet's exporter unpacks it, plus its ground truth.
 
 The files:
 
@@ -6,9 +6,11 @@ The files:
     depth/0.png                          16 bit, millimetres; 0 = no reading
     pose/0.txt                           4x4 camera -> world; -inf where tracking was lost
     intrinsic/intrinsic_depth.txt        4x4; also intrinsic_color, extrinsic_depth, extrinsic_color
-    label-filt/0.png                     16 bit class ids (optional)
-    <scan>_vh_clean_2.labels.ply         the surface with a class id per vertex (optional)
-    classes.json                         what the ids mean (ours)
+    label-filt/0.png                     16 bit class ids (optional; also in <scan>_2d-label-filt/label-filt)
+    <scan>_vh_clean_2.labels.ply         the surface with NYU40's id per vertex (optional)
+    <scan>.aggregation.json, <scan>_vh_clean_2.0.010000.segs.json, <scan>_vh_clean_2.ply     for ScanNet200 (optional)
+    scannetv2-labels.combined.tsv        what raw ids mean; here or up to three folders above
+    classes.json                         what the ids mean instead (ours)
 """
 
 from __future__ import annotations
@@ -18,25 +20,31 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ovseg_ros.datasets.camera_files import read_intrinsics
+from ovseg_ros.datasets.class_table import CLASSES_FILE, ClassTable
 from ovseg_ros.datasets.files import (
-    CLASSES_FILE,
-    ClassTable,
     format_matrix,
+    numbered_files,
     read_pose,
+    with_progress,
     write_colour,
     write_depth,
     write_labels,
 )
-from ovseg_ros.datasets.labelled_mesh import LabelledMesh, colours_of, positions_of
-from ovseg_ros.datasets.ply import read_binary_ply, write_binary_ply
-from ovseg_ros.datasets.sequence import FrameFiles, RgbdSequence, incomplete, number_in, read_intrinsics
-from ovseg_ros.errors import OvsegError
+from ovseg_ros.datasets.labelled_mesh import LabelledMesh
+from ovseg_ros.datasets.ply import write_binary_ply
+from ovseg_ros.datasets.published_layout import PublishedLayout
+from ovseg_ros.datasets.scannet_truth import LABELLED_MESH, label_folder, read_classes, read_truth
+from ovseg_ros.datasets.sequence import FrameFiles, RgbdSequence
 from ovseg_ros.types import Intrinsics, RgbdFrame
 
-LAYOUT = "scannet"
-TREE = "color/0.jpg, depth/0.png, pose/0.txt and intrinsic/intrinsic_depth.txt"
+LAYOUT = PublishedLayout(
+    name="scannet",
+    tree="color/0.jpg, depth/0.png, pose/0.txt and intrinsic/intrinsic_depth.txt",
+    source="download-scannet.py, which you get for ScanNet's signed terms of use, then SensReader/python/reader.py of "
+    "github.com/ScanNet/ScanNet with all four --export options",
+)
 FOLDERS = ("color", "depth", "pose", "intrinsic")
-MESH_SUFFIX = "_vh_clean_2.labels.ply"
 UNITS_PER_METRE = 1000.0
 
 VERTEX_TYPE = np.dtype(
@@ -53,7 +61,7 @@ def looks_like(path: Path) -> bool:
     return any((path / name).is_dir() for name in FOLDERS)
 
 
-def open_scannet(path: Path) -> RgbdSequence:
+def open_scannet(path: Path, class_list: str | None = None) -> RgbdSequence:
     """Open a scan; frames whose pose is -inf (tracking lost) are left out.
 
     Raises:
@@ -61,24 +69,28 @@ def open_scannet(path: Path) -> RgbdSequence:
     """
     for folder in FOLDERS:
         if not (path / folder).is_dir():
-            raise incomplete(path, LAYOUT, f"the folder {folder}/ is missing", TREE)
-    numbered = [(number, file) for file in (path / "color").iterdir() if (number := number_in(file)) is not None]
-    poses = {number: read_pose(path / "pose" / f"{number}.txt") for number, _ in numbered}
-    colours = sorted((number, file) for number, file in numbered if not torch.isneginf(poses[number]).any())
-    if not colours:
-        raise incomplete(path, LAYOUT, f"none of the {len(numbered)} images in color/ has a pose", TREE)
-    files = tuple(_files_of(path, number, colour) for number, colour in colours)
-    classes = ClassTable.read(path / CLASSES_FILE)
+            raise LAYOUT.incomplete(path, f"the folder {folder}/ is missing")
+    numbered = numbered_files(path / "color", "*")
+    poses = {number: read_pose(path / "pose" / f"{number}.txt") for number, _ in with_progress(numbered, "poses")}
+    labels = label_folder(path)
+    files = tuple(
+        FrameFiles(number, colour, path / "depth" / f"{number}.png", labels / f"{number}.png")
+        for number, colour in numbered
+        if not torch.isneginf(poses[number]).any()
+    )
+    if not files:
+        raise LAYOUT.incomplete(path, f"none of the {len(numbered)} images in color/ has a pose")
+    of_images, of_vertices = read_classes(LAYOUT, path, class_list)
     return RgbdSequence(
         root=path,
-        layout=LAYOUT,
+        layout=LAYOUT.name,
         files=files,
         poses=torch.stack([poses[entry.number] for entry in files]),
         intrinsics=read_intrinsics(path / "intrinsic" / "intrinsic_depth.txt", files),
         units_per_metre=UNITS_PER_METRE,
         no_reading=(0,),
-        classes=classes,
-        load_mesh=lambda: _read_mesh(path, classes),
+        classes=of_images,
+        load_mesh=lambda: read_truth(LAYOUT, path, of_vertices),
         fit_colour_to_depth=True,
     )
 
@@ -112,28 +124,4 @@ class ScanNetWriter:
         vertices["x"], vertices["y"], vertices["z"] = mesh.vertices.T
         vertices["red"], vertices["green"], vertices["blue"] = mesh.colours.T
         vertices["alpha"], vertices["label"] = 255, mesh.labels
-        write_binary_ply(self._out / f"{self._out.name}{MESH_SUFFIX}", vertices, mesh.triangles)
-
-
-def _files_of(path: Path, number: int, colour: Path) -> FrameFiles:
-    labels = path / "label-filt" / f"{number}.png"
-    return FrameFiles(number, colour, path / "depth" / f"{number}.png", labels if labels.exists() else None)
-
-
-def _read_mesh(path: Path, classes: ClassTable | None) -> LabelledMesh | None:
-    mesh_file = next(iter(sorted(path.glob(f"*{MESH_SUFFIX}"))), None)
-    if mesh_file is None:
-        return None
-    if classes is None:
-        raise OvsegError(f"{mesh_file} has class ids but {path / CLASSES_FILE}, which names them, is missing")
-    vertices, triangles, _ = read_binary_ply(mesh_file)
-    if "label" not in (vertices.dtype.names or ()):
-        raise OvsegError(f"{mesh_file} has no vertex property 'label': download ScanNet's labels.ply of this scan")
-    return LabelledMesh(
-        vertices=positions_of(vertices),
-        triangles=triangles,
-        colours=colours_of(vertices),
-        labels=classes.labels_of(vertices["label"].astype(np.int64)),
-        instances=np.zeros(len(vertices), dtype=np.int32),
-        class_names=classes.names,
-    )
+        write_binary_ply(self._out / f"{self._out.name}{LABELLED_MESH}", vertices, mesh.triangles)

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ovseg_ros.datasets.files import ClassTable, read_camera_matrix, read_colour, read_depth, read_image, stamp_of
+from ovseg_ros.datasets.class_table import ClassTable
+from ovseg_ros.datasets.files import read_colour, read_depth, read_image, stamp_of
 from ovseg_ros.datasets.labelled_mesh import LabelledMesh
-from ovseg_ros.errors import OvsegError
 from ovseg_ros.types import Intrinsics, InvalidFrameError, RgbdFrame
 
 
@@ -44,12 +44,18 @@ class Recording(Protocol):
 
 @dataclass(frozen=True)
 class FrameFiles:
-    """Where one frame lies: its number in the file names, its images, and labels if the recording has them."""
+    """Where one frame lies: its number in the file names, its images, labels and a stamp if the recording has them."""
 
     number: int
     colour: Path
     depth: Path
-    labels: Path | None
+    labels: Path | None = None
+    recorded_ns: int | None = None
+
+    @property
+    def stamp_ns(self) -> int:
+        """Nanoseconds, as recorded or by the sensor's usual rate."""
+        return stamp_of(self.number) if self.recorded_ns is None else self.recorded_ns
 
 
 @dataclass(frozen=True)
@@ -64,9 +70,10 @@ class RgbdSequence:
         intrinsics: of the depth images.
         units_per_metre: of the 16-bit depth images.
         no_reading: raw depth values that mean no reading.
-        classes: what the ids in labels and mesh mean; None if nothing in the recording says so.
-        load_mesh: reads the ground-truth mesh, or gives None if there is none.
+        classes: what the ids in label images mean; None if nothing in the recording says so.
+        load_mesh: reads the ground-truth mesh, with the same class names, or gives None if there is none.
         fit_colour_to_depth: the layout allows colour and labels of another size than depth.
+        rectify_depth: brings depth images as stored, (H, W) metres, into the colour camera.
 
     Example:
         >>> sequence = open_sequence("kitchen_rgbd")  # doctest: +SKIP
@@ -84,6 +91,7 @@ class RgbdSequence:
     classes: ClassTable | None
     load_mesh: Callable[[], LabelledMesh | None]
     fit_colour_to_depth: bool = False
+    rectify_depth: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -102,6 +110,8 @@ class RgbdSequence:
         """
         files = self.files[index]
         depth = read_depth(files.depth, self.units_per_metre, self.no_reading)
+        if self.rectify_depth is not None:
+            depth = self.rectify_depth(depth)
         rgb = read_colour(files.colour)
         if self.fit_colour_to_depth and rgb.shape[:2] != depth.shape:
             rgb = cv2.resize(rgb, depth.shape[::-1], interpolation=cv2.INTER_AREA).astype(np.uint8)
@@ -110,7 +120,7 @@ class RgbdSequence:
             depth=torch.from_numpy(depth),
             intrinsics=self.intrinsics,
             pose=self.poses[index],
-            stamp_ns=stamp_of(files.number),
+            stamp_ns=files.stamp_ns,
             semantics=self._semantics(files, depth.shape),
         )
 
@@ -119,7 +129,7 @@ class RgbdSequence:
 
     def pose_at(self, index: int) -> tuple[NDArray[np.float64], int]:
         """(4, 4) camera -> world, NaN where it was unreadable, and stamp in nanoseconds of frame ``index``."""
-        return self.poses[index].numpy(), stamp_of(self.files[index].number)
+        return self.poses[index].numpy(), self.files[index].stamp_ns
 
     def mesh(self) -> LabelledMesh | None:
         """The ground-truth mesh, if the recording has one.
@@ -130,7 +140,7 @@ class RgbdSequence:
         return self.load_mesh()
 
     def _semantics(self, files: FrameFiles, shape: tuple[int, ...]) -> torch.Tensor | None:
-        if self.classes is None or files.labels is None:
+        if self.classes is None or files.labels is None or not files.labels.exists():
             return None
         raw = read_image(files.labels, cv2.IMREAD_UNCHANGED)
         if raw.ndim != 2 or not np.issubdtype(raw.dtype, np.integer):
@@ -140,33 +150,3 @@ class RgbdSequence:
         if raw.shape != shape:
             raise InvalidFrameError("size", f"{files.labels} is {raw.shape} but the depth image is {shape}")
         return torch.from_numpy(self.classes.labels_of(raw.astype(np.int64)))
-
-
-def incomplete(path: Path, layout: str, missing: str, tree: str) -> OvsegError:
-    """The one sentence about a wrong or partial recording."""
-    return OvsegError(f"{path} is not a whole {layout} recording: {missing}; expected {tree}")
-
-
-def read_intrinsics(path: Path, files: tuple[FrameFiles, ...]) -> Intrinsics:
-    """The camera matrix in a text file, with the size of the first depth image that can be read.
-
-    Raises:
-        OvsegError: the matrix is missing or unreadable, or so are all depth images.
-    """
-    matrix = read_camera_matrix(path)
-    fx, fy, cx, cy = (float(matrix[row, column]) for row, column in ((0, 0), (1, 1), (0, 2), (1, 2)))
-    for entry in files:
-        try:
-            image = read_image(entry.depth, cv2.IMREAD_UNCHANGED)
-        except InvalidFrameError:
-            continue
-        return Intrinsics(fx, fy, cx, cy, width=image.shape[1], height=image.shape[0])
-    raise OvsegError(
-        f"none of the {len(files)} depth images can be read, the first is {files[0].depth}: copy them again"
-    )
-
-
-def number_in(path: Path) -> int | None:
-    """The frame number in a file name like ``frame-000012.color.jpg`` or ``12.png``; None if it has none."""
-    digits = "".join(character for character in path.name.split(".")[0] if character.isdigit())
-    return int(digits) if digits else None

@@ -54,7 +54,7 @@ def open_scene(dataset: DatasetSettings, name: str) -> RecordedScene:
         folder = _room_folder(dataset.path, dataset.layout, dataset.rooms, name)
     else:
         folder = _scene_folder(dataset.path, name)
-    recording: Recording = open_sequence(folder, dataset.layout)
+    recording: Recording = open_sequence(folder, dataset.layout, class_list=dataset.classes)
     if dataset.size is not None:
         recording = ResizedRecording(recording, dataset.size)
     return RecordedScene(name, recording, dataset.truth, dataset.background)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 import torch
 
 from ovseg_ros import __version__
+from ovseg_ros.datasets import class_list
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.evaluation.protocols import PROTOCOLS, Protocol, protocol
 from ovseg_ros.evaluation.scene import TRUTHS
@@ -46,6 +47,8 @@ class DatasetSettings:
         layout: a name in `ovseg_ros.datasets.LAYOUTS`.
         path: the folder that holds the scenes' folders.
         scenes: names of those folders; empty takes all.
+        classes: in which classes the ground truth is read, a list of `ovseg_ros.datasets.class_list`; None: the data
+            set's usual.
         truth: where the ground truth comes from, one of `TRUTHS`.
         seen: whether the truth is only what the used frames saw, whatever the protocol: generated meshes have surfaces
             that no scan would have.
@@ -58,6 +61,7 @@ class DatasetSettings:
     layout: str
     path: Path
     scenes: tuple[str, ...] = ()
+    classes: str | None = None
     truth: str = "vertices"
     seen: bool = False
     background: tuple[str, ...] = BACKGROUND
@@ -68,6 +72,13 @@ class DatasetSettings:
     def __post_init__(self) -> None:
         if self.truth not in TRUTHS:
             raise OvsegError(f"dataset.truth is {self.truth!r}: choose one of {', '.join(TRUTHS)}")
+        if self.classes is not None:
+            class_list(self.classes)
+
+    @property
+    def split(self) -> Mapping[str, str]:
+        """Class name -> head, common or tail, as configured or as the chosen class list has it; empty if neither."""
+        return self.groups or (class_list(self.classes).groups if self.classes else {})
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def versions() -> dict[str, str]:
 
 def _block(results: Sequence[SceneResult], variant: str, settings: RunSettings) -> dict[str, Any]:
     entries = [result.variants[variant] for result in results]
-    scoring, named = settings.rules.scoring, settings.dataset.groups or None
+    scoring, named = settings.rules.scoring, settings.dataset.split or None
 
     def model(entry: VariantResult) -> Answers:
         return entry.model
