@@ -285,6 +285,13 @@ def scannetpp(tmp_path: Path) -> Path:
 def test_scannetpp_poses_of_nerfstudio_are_those_of_colmap(scannetpp: Path) -> None:
     with_colmap = opened(scannetpp).poses
     assert with_colmap.shape == (3, 4, 4)
+    # nerfstudio's way from COLMAP's poses, step by step.
+    there = make_frame(1).pose.numpy().copy()
+    there[:3, 1:3] *= -1
+    there = there[[1, 0, 2, 3]]
+    there[2] *= -1
+    transforms = json.loads((scannetpp / "dslr" / "nerfstudio" / "transforms_undistorted.json").read_text())
+    np.testing.assert_allclose(transforms["frames"][1]["transform_matrix"], there, atol=1e-15)
     (scannetpp / "dslr" / "colmap" / "images.txt").unlink()
     torch.testing.assert_close(opened(scannetpp).poses, with_colmap, rtol=0, atol=1e-12)
 
@@ -327,6 +334,11 @@ def test_scannetpp_depth_is_undistorted_like_the_images(scannetpp: Path) -> None
     a_pixel = 0.9 * np.abs(np.gradient(truth)).sum(axis=0) + 1e-3
     assert np.isfinite(error).mean() > 0.85 and np.nanmax(error / a_pixel) < 1
 
+    steps = np.where((columns // 20 + rows // 20) % 2, 3000, 1000).astype(np.uint16)
+    cv2.imwrite(str(dslr / "render_depth" / "DSC00002.png"), steps)
+    shutil.copy(dslr / "undistorted_images" / "DSC00000.JPG", dslr / "undistorted_images" / "DSC00002.JPG")
+    depths = opened(scannetpp)[2].depth.unique().tolist()
+    assert {depth for depth in depths if np.isfinite(depth)} == {1.0, 3.0}, "no surface between two"
     with pytest.raises(InvalidFrameError, match=r"\(24, 32\) but .*cameras\.txt says 150x200"):
         opened(scannetpp)[1]
 
@@ -450,7 +462,7 @@ def test_tum_lines_that_are_none(tmp_path: Path, line: str) -> None:
 def test_cameras_are_checked(tmp_path: Path) -> None:
     root = write(tmp_path / "kinect", "posed_rgbd", 1)
     assert opened(root).intrinsics == CAMERA
-    for text in ("0 0 1\n0 5 1\n0 0 1\n", "nan 0 1\n0 5 1\n0 0 1\n", "1 2\n3 4\n", "a b c\nd e f\ng h i\n", ""):
+    for text in ("0 0 1\n0 5 1\n0 0 1\n", "5 0 nan\n0 5 1\n0 0 1\n", "1 2\n3 4\n", "a b c\nd e f\ng h i\n", ""):
         (root / "camera-intrinsics.txt").write_text(text)
         with pytest.raises(OvsegError, match=r"camera-intrinsics\.txt"):
             open_sequence(root)

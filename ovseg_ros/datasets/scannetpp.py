@@ -100,12 +100,8 @@ def open_scannetpp(path: Path, class_list: str | None = None) -> RgbdSequence:
 
 def _scenes(path: Path) -> list[Path]:
     for pattern in ("dslr", "*/dslr", "data/*/dslr"):
-        # RayFronts' folder of depth images looks like a folder of scenes.
-        found = [
-            folder.parent for folder in path.glob(pattern) if folder.is_dir() and folder.parent.parent.name != "depth"
-        ]
-        if found:
-            return sorted(found)
+        if found := sorted(folder.parent for folder in path.glob(pattern) if folder.is_dir()):
+            return found
     return []
 
 

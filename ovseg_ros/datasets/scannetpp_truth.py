@@ -15,7 +15,6 @@ from ovseg_ros.errors import OvsegError
 MESH, SEGMENTS, OBJECTS = "mesh_aligned_0.05.ply", "segments.json", "segments_anno.json"
 CLASS_FILE = "metadata/semantic_benchmark/top100.txt"
 MAPPING_FILE = "metadata/semantic_benchmark/map_benchmark.csv"
-NO_CLASS = "None"
 
 
 def read_classes(layout: PublishedLayout, scene: Path) -> ClassTable | None:
@@ -58,7 +57,7 @@ def read_truth(layout: PublishedLayout, scene: Path, classes: ClassTable | None)
 
 
 def _labels(mapping: Path, classes: ClassTable) -> dict[str, int]:
-    """Name of an object -> label id. An empty target keeps the name; "None" drops it."""
+    """Name of an object -> label id. An empty target keeps the name; "None" and rare ones are no class."""
     ids = {name: label for label, name in enumerate(classes.names, 1)}
     targets = {name: target or name for name, target in read_table(mapping, ("class", "semantic_map_to"), ",")}
-    return {name: ids[target] for name, target in targets.items() if target != NO_CLASS and target in ids}
+    return {name: ids[target] for name, target in targets.items() if target in ids}

@@ -5,9 +5,7 @@ The files:
     <scene>/seq-01/frame-000000.color.png     640x480, of a Kinect, not registered to depth
     <scene>/seq-01/frame-000000.depth.png     16 bit, millimetres; 65535 = no reading
     <scene>/seq-01/frame-000000.pose.txt      4x4 camera -> world, optical axes
-    camera-intrinsics.txt                     in the sequence (ours, optional): turns it into `posed_rgbd`
-
-The camera is the one that the data set's page names for depth.
+    <scene>/seq-01/camera-intrinsics.txt      3x3 (ours, optional); else the camera that the data set's page names
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ovseg_ros.datasets.camera_files import INTRINSICS_FILE, published_intrinsics
+from ovseg_ros.datasets.camera_files import published_intrinsics
 from ovseg_ros.datasets.posed_rgbd import COLOURS, posed_files, posed_sequence
 from ovseg_ros.datasets.published_layout import PublishedLayout
 from ovseg_ros.datasets.sequence import RgbdSequence
@@ -53,5 +51,4 @@ def _children(path: Path) -> list[Path]:
 
 
 def _is_sequence(path: Path) -> bool:
-    named = re.fullmatch(r"seq-[0-9]+", path.name) is not None
-    return named and not (path / INTRINSICS_FILE).exists() and any(path.glob(COLOURS))
+    return re.fullmatch(r"seq-[0-9]+", path.name) is not None and any(path.glob(COLOURS))
