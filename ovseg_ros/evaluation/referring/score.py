@@ -148,9 +148,11 @@ def _cause(query: Query, scene: Scene, things: Sequence[Thing], overlap: Floats)
         return Cause.LANGUAGE
     best = []
     for index in (*query.targets, *query.anchors):
-        if things[index].label not in STRUCTURE:
-            named = scene.fit(things[index].label) >= MIN_SCORE
-            best.append(float(np.where(named, overlap[:, index], 0.0).max(initial=0.0)))
+        label = things[index].label
+        named = scene.fit(label) >= MIN_SCORE
+        # One thing of a map may be all walls, so where it lies says little.
+        placed = np.ones(len(named)) if label in STRUCTURE else overlap[:, index]
+        best.append(float(placed[named].max(initial=0.0)))
     if min(best, default=1.0) < THERE:
         return Cause.SEGMENTATION
     return Cause.ASSOCIATION if min(best, default=1.0) < SAME_BOX else Cause.RELATION
