@@ -101,6 +101,15 @@ def test_damaged_frames_are_skipped_and_counted(
     assert printed["skipped"] == {"no_depth": 1, "pose": 1}
 
 
+def test_a_sentence_is_answered_from_a_saved_map(saved_map: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = numbers(capsys, "refer", str(saved_map), "how many things are there", "--from", "0", "0", "90")
+    assert printed["status"] == "found"
+    assert printed["count"] == len(printed["candidates"])
+    assert printed["request"] == {"wanted": "count", "target": {"noun": "thing"}}
+    assert main(["refer", str(saved_map), "?!"]) == 1
+    assert "say what you look for" in capsys.readouterr().err
+
+
 def test_query_prints_the_contracted_json(saved_map: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = numbers(capsys, "query", str(saved_map), "wall", "floor", "--min-score", "0.02", "--max-matches", "2")
     assert set(printed) == {"map_revision", "space", "matches", "rays", "partly_asked"}

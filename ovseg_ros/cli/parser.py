@@ -237,6 +237,26 @@ def _parser() -> argparse.ArgumentParser:
     query.add_argument("--picture", type=Path, metavar="PNG", help="draw the answers into a picture of the map")
     query.add_argument("--view", choices=("top", "corner"), default="top", help="of the picture (default %(default)s)")
 
+    refer = _verb(
+        group,
+        "refer",
+        verbs.refer,
+        "say which things of a saved map a sentence means",
+        example='ovseg refer flat.ovmap "the chair next to the window" --from 0 0 90',
+    )
+    refer.add_argument("map", type=Path, metavar="MAP", help="map file, NAME.ovmap")
+    refer.add_argument(
+        "sentence", metavar="SENTENCE", help='"the largest box on the table", "how many chairs are near the door"'
+    )
+    refer.add_argument(
+        "--from",
+        dest="viewpoint",
+        nargs=3,
+        type=float,
+        metavar=("X", "Y", "DEGREES"),
+        help="where one stands and looks, metres and degrees from x to y, for left and right (default: before each)",
+    )
+
     locate = _verb(
         group,
         "locate",

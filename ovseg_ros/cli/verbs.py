@@ -182,6 +182,61 @@ def query(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def refer(options: argparse.Namespace) -> dict[str, Any]:
+    """Say which things of a saved map a sentence means."""
+    import numpy as np
+
+    from ovseg_ros.mapping import storage
+    from ovseg_ros.referring import MapScene, Viewpoint, parse_request, resolve
+    from ovseg_ros.segmentation import language_space
+
+    request = parse_request(options.sentence)
+    semantic_map = storage.load(options.map)
+    scene = MapScene(semantic_map, language_space(_space(semantic_map.space)))
+    viewpoint = None
+    if options.viewpoint is not None:
+        x, y, degrees = options.viewpoint
+        viewpoint = Viewpoint(np.array([x, y, 0.0]), math.radians(degrees))
+    answer = resolve(request, scene, viewpoint)
+    candidates = []
+    lines = [f"{answer.status.value}: {answer.message}"]
+    for candidate in answer.candidates:
+        thing, position = scene.things[candidate.index], scene.boxes.centres[candidate.index].tolist()
+        reasons: list[dict[str, Any]] = [
+            {"relation": support.relation, "objects": [scene.things[i].id for i in support.anchors]}
+            for support in candidate.support
+        ]
+        candidates.append(
+            {
+                "object_id": thing.id,
+                "label": thing.label,
+                "score": candidate.score,
+                "position": position,
+                "size": scene.boxes.sizes[candidate.index].tolist(),
+                "yaw": float(scene.boxes.yaws[candidate.index]),
+                "reasons": reasons,
+            }
+        )
+        names = {thing.id: f"{thing.label} {thing.id}" for thing in scene.things}
+        because = "".join(
+            f", {reason['relation']} {' and '.join(names[number] for number in reason['objects'])}"
+            for reason in reasons
+        )
+        lines.append(
+            f"{thing.label} {thing.id:<6} {candidate.score:4.2f}  at ({position[0]:.2f}, {position[1]:.2f}, "
+            f"{position[2]:.2f}) m{because}"
+        )
+    return {
+        "map_revision": semantic_map.revision,
+        "status": answer.status.value,
+        "frame": answer.frame.value,
+        "count": answer.count,
+        "request": request.to_json(),
+        "candidates": candidates,
+        "text": "\n".join(lines),
+    }
+
+
 def locate(options: argparse.Namespace) -> dict[str, Any]:
     """Say where to stand."""
     from dataclasses import asdict

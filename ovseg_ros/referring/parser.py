@@ -56,7 +56,7 @@ def parse_request(text: str) -> Request:
         while words and words[0] in ARTICLES:
             words = words[1:]
     target = _Description(_without_asides(words), 0).parse()
-    if target == Description(THING):
+    if target == Description(THING) and not UNNAMED & set(words):
         raise OvsegError(f"the question {text.strip()[:30]!r} names nothing: say what you look for, as 'the red chair'")
     return Request(text, wanted, target)
 
