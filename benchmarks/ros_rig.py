@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ovseg_ros.demo.run import LAST_DOMAIN
 from ovseg_ros.ros.client import MapClient
-from ovseg_ros.ros.parameters import Value
+from ovseg_ros.ros.node_parameters import Value
 from ovseg_ros.ros.processes import NodeProcess
 
 START_SECONDS = 120.0

@@ -8,13 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ovseg_ros.ros.parameters import (
-    MAPPING_PARAMETERS,
-    PLAYER_PARAMETERS,
-    SEGMENTATION_PARAMETERS,
-    markdown,
-    unknown_names,
-)
+from ovseg_ros.ros.node_parameters import markdown, unknown_names
+from ovseg_ros.ros.parameters import MAPPING_PARAMETERS, PLAYER_PARAMETERS, SEGMENTATION_PARAMETERS
 from ovseg_ros.ros.processes import yaml_value
 
 ALL = MAPPING_PARAMETERS + PLAYER_PARAMETERS + SEGMENTATION_PARAMETERS
@@ -35,7 +30,9 @@ def test_the_shipped_file_holds_every_default(root: Path) -> None:
 
 @pytest.mark.parametrize("specs", [MAPPING_PARAMETERS, SEGMENTATION_PARAMETERS, PLAYER_PARAMETERS])
 def test_the_readme_shows_the_declared_parameters(specs: Any, root: Path) -> None:
-    assert markdown(specs) in (root / "README.md").read_text(), "run python -m ovseg_ros.ros.parameters"
+    assert markdown(specs) in (root / "README.md").read_text(), (
+        "run python -m ovseg_ros.ros.interface_tables --write README.md"
+    )
 
 
 @pytest.mark.parametrize("spec", ALL, ids=lambda spec: spec.name)

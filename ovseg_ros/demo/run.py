@@ -18,7 +18,7 @@ from ovseg_ros.demo.questions import Question, choose_questions
 from ovseg_ros.demo.report import QuestionResult, RoomResult, write_pictures
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.ros.client import RETRY_SECONDS, MapClient
-from ovseg_ros.ros.parameters import Value
+from ovseg_ros.ros.node_parameters import Value
 from ovseg_ros.ros.processes import NodeProcess
 from ovseg_ros.simulation import RoomSequence
 

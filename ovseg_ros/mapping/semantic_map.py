@@ -9,8 +9,8 @@ from functools import partial
 
 import torch
 
-from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import unpack_keys, voxel_centres
+from ovseg_ros.mapping.admission import checked_features, layout_with
 from ovseg_ros.mapping.compression import FeatureCodec
 from ovseg_ros.mapping.concepts import ConceptChannels
 from ovseg_ros.mapping.config import LAYERS, MappingConfig
@@ -164,8 +164,8 @@ class SemanticMap:
             OvsegError: the features are of another space or kind than the map's, or they are scores of more
                 concepts than a map takes. The map is as it was.
         """
-        layout = self._layout_for(segmentation)
-        features = self._checked_features(segmentation)
+        layout = layout_with(self, segmentation)
+        features = checked_features(self, segmentation)
         if segmentation.concepts:
             features = layout.encode(features, segmentation.concepts)
         _, *grid = features.shape
@@ -463,56 +463,8 @@ class SemanticMap:
     def _decoded(self, stored: torch.Tensor) -> torch.Tensor:
         return self._concepts.decode(stored) if self.concepts else stored
 
-    def _layout_for(self, segmentation: Segmentation) -> ConceptChannels:
-        """What columns mean once this is in the map."""
-        concepts = segmentation.concepts
-        is_fresh = self.is_empty and not self.concepts and not len(self._layers.rays or ())
-        if not is_fresh and bool(concepts) != bool(self.concepts):
-            kinds = ("features of a language", "scores of named concepts")
-            raise OvsegError(
-                f"{kinds[bool(concepts)]} can't be fused into a map of {kinds[not concepts]}: "
-                "use the backend that the map was built with, or clear the map"
-            )
-        return self._concepts.including(concepts) if concepts else self._concepts
-
     def _make_room(self, layout: ConceptChannels) -> None:
         """Have columns mean what a longer layout says; either everywhere or, when memory runs out, nowhere."""
         tables = self._empty_tables(layout.columns) if self.is_empty else self._tables.widened(layout.columns)
         layers = self._layers.with_ray_features(partial(layout.move, source=self._concepts))
         self._tables, self._layers, self._concepts = tables, layers, layout
-
-    def _checked_features(self, segmentation: Segmentation) -> torch.Tensor:
-        """(C, h, w) float32 features on the map's device, fit to be fused."""
-        if self._space is not None and segmentation.space != self._space:
-            raise OvsegError(
-                f"features of {segmentation.space!r} can't be fused into a map of {self._space!r}: "
-                "use the backend and weights that the map was built with, or clear the map"
-            )
-        features = segmentation.features
-        rays = self._layers.rays
-        channels = self.channels if self.codec or not self.is_empty else rays.channels if rays is not None else None
-        channels = len(segmentation.concepts) or channels
-        if features.dim() != 3 or 0 in features.shape or channels not in (None, len(features)):
-            raise InvalidFrameError(
-                "features",
-                f"features must be ({channels or 'C'}, h, w), got {tuple(features.shape)}: check the backend's output",
-            )
-        if self.config.feature_components and segmentation.concepts:
-            raise OvsegError(
-                f"feature_components is {self.config.feature_components}, but scores of {len(features)} concepts need "
-                "no compression: set it to 0"
-            )
-        if self.config.feature_components >= len(features):
-            raise OvsegError(
-                f"feature_components is {self.config.feature_components}, the features have {len(features)} numbers: "
-                f"compress to fewer, {max(1, len(features) // 4)} loses little"
-            )
-        features = features.to(self.device, torch.float32)
-        limit = torch.finfo(self.config.torch_feature_dtype).max
-        if not (features.abs() <= limit).all():
-            raise InvalidFrameError(
-                "features",
-                f"features are not finite or exceed {limit:g}, the limit of {self.config.feature_dtype}: "
-                "check the model's weights and precision",
-            )
-        return features

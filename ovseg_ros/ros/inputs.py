@@ -26,7 +26,7 @@ from ovseg_ros.ros.camera import (
     topic_of,
 )
 from ovseg_ros.ros.health import Health
-from ovseg_ros.ros.parameters import Parameters
+from ovseg_ros.ros.node_parameters import Parameters
 from ovseg_ros.ros.pose_sources import PoseSettings
 from ovseg_ros.ros.session import MapSession
 from ovseg_ros.ros.synchronizer import Matched, Stream

@@ -23,13 +23,8 @@ from ovseg_ros.errors import OvsegError
 from ovseg_ros.ros import labeller, player, publishers, segmenter
 from ovseg_ros.ros.camera import CAMERA_INFO_TOPIC, COLOUR_TOPIC, DEPTH_TOPIC
 from ovseg_ros.ros.declarations import Service, Topic
-from ovseg_ros.ros.parameters import (
-    MAPPING_PARAMETERS,
-    PLAYER_PARAMETERS,
-    SEGMENTATION_PARAMETERS,
-    ParameterSpec,
-    markdown,
-)
+from ovseg_ros.ros.node_parameters import ParameterSpec, markdown
+from ovseg_ros.ros.parameters import MAPPING_PARAMETERS, PLAYER_PARAMETERS, SEGMENTATION_PARAMETERS
 from ovseg_ros.ros.pose_sources import ODOMETRY_TOPIC, POSE_TOPIC
 from ovseg_ros.ros.services import SERVICES
 

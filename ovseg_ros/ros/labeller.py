@@ -17,7 +17,7 @@ from ovseg_ros.ros.camera import COLOUR_TOPIC
 from ovseg_ros.ros.declarations import Topic
 from ovseg_ros.ros.health import Health
 from ovseg_ros.ros.messages import mono_message, rgb_message
-from ovseg_ros.ros.parameters import Parameters
+from ovseg_ros.ros.node_parameters import Parameters
 from ovseg_ros.ros.worker import Worker
 from ovseg_ros.segmentation import PixelLabeller
 from ovseg_ros.sensor_messages import image_to_rgb

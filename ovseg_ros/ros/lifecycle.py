@@ -13,7 +13,7 @@ from rclpy.timer import Timer
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.ros.health import Health, diagnostics_message
-from ovseg_ros.ros.parameters import Parameters, ParameterSpec
+from ovseg_ros.ros.node_parameters import Parameters, ParameterSpec
 from ovseg_ros.segmentation import release_device_memory
 
 DIAGNOSTICS_PERIOD = 1.0

@@ -10,7 +10,8 @@ from ovseg_ros.mapping import MappingConfig
 from ovseg_ros.ros.filter_synchronizer import require_message_filters
 from ovseg_ros.ros.inputs import RgbdInputs
 from ovseg_ros.ros.lifecycle import ModelNode
-from ovseg_ros.ros.parameters import MAPPING_PARAMETERS, numbers
+from ovseg_ros.ros.node_parameters import numbers
+from ovseg_ros.ros.parameters import MAPPING_PARAMETERS
 from ovseg_ros.ros.pose_sources import PoseSettings
 from ovseg_ros.ros.publishers import MapPublishers
 from ovseg_ros.ros.services import MapServices

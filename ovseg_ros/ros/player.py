@@ -24,7 +24,8 @@ from ovseg_ros.ros.messages import (
     rgb_message,
     time_message,
 )
-from ovseg_ros.ros.parameters import PLAYER_PARAMETERS, Parameters
+from ovseg_ros.ros.node_parameters import Parameters
+from ovseg_ros.ros.parameters import PLAYER_PARAMETERS
 from ovseg_ros.ros.pose_outputs import open_pose_output
 from ovseg_ros.simulation import RoomSequence
 from ovseg_ros.types import InvalidFrameError, RgbdFrame

@@ -10,7 +10,7 @@ from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 
 from ovseg_ros.ros.messages import header_message, odometry_message, pose_message, transform_message
-from ovseg_ros.ros.parameters import Parameters
+from ovseg_ros.ros.node_parameters import Parameters
 from ovseg_ros.ros.pose_sources import ODOMETRY_TOPIC, POSE_TOPIC
 from ovseg_ros.ros.transforms import require_tf2
 

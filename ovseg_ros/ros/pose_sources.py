@@ -12,7 +12,7 @@ from nav_msgs.msg import Odometry
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.ros.camera import camera_names, topic_of
-from ovseg_ros.ros.parameters import Parameters, numbers
+from ovseg_ros.ros.node_parameters import Parameters, numbers
 from ovseg_ros.ros.poses import OdometryPoses, StampedPoses, offset_matrix
 from ovseg_ros.ros.synchronizer import Matched
 from ovseg_ros.ros.transforms import TransformBuffer, have_tf2, require_tf2

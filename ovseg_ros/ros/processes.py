@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.ros.parameters import Value
+from ovseg_ros.ros.node_parameters import Value
 
 STOP_SECONDS = 10.0
 """How long a node may take to end before it is killed; it needs two seconds on an idle machine."""

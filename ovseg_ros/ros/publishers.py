@@ -13,7 +13,7 @@ from ovseg_ros.ros.answers import ScoredCloud
 from ovseg_ros.ros.declarations import LATCHED, NEWEST, Topic
 from ovseg_ros.ros.markers import MAX_ARROWS, ObjectMarkers, RayMarkers
 from ovseg_ros.ros.messages import cloud_message, header_message, occupancy_message, rgb_message
-from ovseg_ros.ros.parameters import Parameters
+from ovseg_ros.ros.node_parameters import Parameters
 from ovseg_ros.ros.session import MapSession
 from ovseg_ros.ros.snapshots import frontier_snapshot, plan_snapshot, ray_snapshot
 from ovseg_ros.ros.things import MapThings

@@ -9,7 +9,7 @@ import numpy as np
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.referring import Viewpoint
-from ovseg_ros.ros.parameters import Parameters
+from ovseg_ros.ros.node_parameters import Parameters
 from ovseg_ros.ros.transforms import TransformBuffer, have_tf2
 from ovseg_ros.sensor_messages import pose_to_matrix
 from ovseg_ros.types import InvalidFrameError

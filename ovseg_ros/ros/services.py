@@ -24,7 +24,8 @@ from ovseg_ros.ros.messages import (
     pose_message,
     ray_match_messages,
 )
-from ovseg_ros.ros.parameters import MAX_MATCHES, Parameters
+from ovseg_ros.ros.node_parameters import Parameters
+from ovseg_ros.ros.parameters import MAX_MATCHES
 from ovseg_ros.ros.publishers import MapPublishers
 from ovseg_ros.ros.robot import RobotPositions
 from ovseg_ros.ros.session import MapSession
