@@ -124,8 +124,8 @@ def singular(noun: str) -> str:
     """The noun with its last word in the singular, by the rules that hold for most names of things.
 
     Example:
-        >>> singular("washing machines"), singular("boxes"), singular("glass"), singular("bookshelves")
-        ('washing machine', 'box', 'glass', 'bookshelf')
+        >>> singular("washing machines"), singular("boxes"), singular("glass"), singular("bookshelves"), singular("tvs")
+        ('washing machine', 'box', 'glass', 'bookshelf', 'tv')
     """
     *before, word = noun.split() or [""]
     if word.endswith("lves"):
@@ -134,6 +134,8 @@ def singular(noun: str) -> str:
         word = word[:-3] + "y"
     elif word.endswith(("sses", "shes", "ches", "xes", "zes")):
         word = word[:-2]
-    elif word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3:
+    elif (
+        word.endswith("s") and not word.endswith(("ss", "us", "is")) and (len(word) > 3 or not set(word) & set("aeiou"))
+    ):
         word = word[:-1]
     return " ".join((*before, word))
