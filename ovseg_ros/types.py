@@ -194,7 +194,7 @@ class LanguageSpace(Protocol):
 class ConceptSpace(LanguageSpace, Protocol):
     """The space of scores of concepts: what the channels mean is a list that each map has of its own."""
 
-    def of(self, concepts: Sequence[str], vocabulary: Vocabulary) -> LanguageSpace:
+    def for_concepts(self, concepts: Sequence[str], vocabulary: Vocabulary) -> LanguageSpace:
         """The space for features whose channels are the scores of ``concepts``, NaN where one wasn't asked for.
 
         Words of ``vocabulary`` stand for the concept of their group that is a channel.

@@ -146,7 +146,7 @@ def test_label_score_and_margin_of_single_pixels() -> None:
 
 
 def test_the_space_knows_the_words_that_were_asked() -> None:
-    space = Sam3Space("sam3/w").of(KITCHEN.channels, KITCHEN.vocabulary)
+    space = Sam3Space("sam3/w").for_concepts(KITCHEN.channels, KITCHEN.vocabulary)
     assert isinstance(space, ConceptSpace)
     cup, mug, door, thing = space.encode_text(["cup", " MUG ", "door", "object"])
     assert torch.equal(cup, mug) and cup @ door == 0 and thing.tolist() == [0, 0, 0, 1]
@@ -163,7 +163,7 @@ def test_the_space_knows_the_words_that_were_asked() -> None:
 def test_words_of_a_group_stand_for_what_was_asked_of_it() -> None:
     """A map that was asked for couches and benches, then is called by other words, and will be asked for a bed."""
     vocabulary = Vocabulary((("sofa", "couch", "settee"), ("bed", "cot"), ("bench", "pew")))
-    space = Sam3Space("sam3/w").of(["couch", "bench", "chair"], vocabulary)
+    space = Sam3Space("sam3/w").for_concepts(["couch", "bench", "chair"], vocabulary)
     words = ("couch", "sofa", "settee", "bench", "pew", "chair", "bed", "cot", "thing")
     assert space.encode_text(words).argmax(dim=1).tolist() == [0, 0, 0, 1, 1, 2, 3, 3, 4]
     aligned = space.align(torch.tensor([[0.9, 0.1, torch.nan], [torch.nan, torch.nan, 0.04]]))
@@ -173,13 +173,13 @@ def test_words_of_a_group_stand_for_what_was_asked_of_it() -> None:
 
 
 def test_what_was_a_distractor_once_does_not_compete_with_itself() -> None:
-    space = Sam3Space("sam3/w").of(["cup", "NOT mirror", "mirror"], Vocabulary((("mirror",),)))
+    space = Sam3Space("sam3/w").for_concepts(["cup", "NOT mirror", "mirror"], Vocabulary((("mirror",),)))
     assert space.align(torch.tensor([[0.0, 0.9, 0.8]])).argmax() == 1
-    assert space.of(["cup", "NOT mirror"], Vocabulary(())).align(torch.tensor([[0.3, 0.9]])).argmax() == 1
+    assert space.for_concepts(["cup", "NOT mirror"], Vocabulary(())).align(torch.tensor([[0.3, 0.9]])).argmax() == 1
 
 
 def test_scores_point_to_what_was_seen_and_else_to_the_rest() -> None:
-    space = Sam3Space("sam3/w").of(KITCHEN.channels, KITCHEN.vocabulary)
+    space = Sam3Space("sam3/w").for_concepts(KITCHEN.channels, KITCHEN.vocabulary)
     # cup seen; nothing seen; door, but a distractor more
     scores = torch.tensor([[0.9, 0.0, 0.1, 0.0], [0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.5, 0.9]])
     aligned = space.align(scores)
@@ -194,7 +194,7 @@ def test_a_map_of_scores_answers_from_about_one_half(others: int) -> None:
     from ovseg_ros.query.similarity import competitors
 
     concepts = Concepts.of(["cup", *(f"thing {i}" for i in range(others))])
-    space = Sam3Space("sam3/w").of(concepts.channels, concepts.vocabulary)
+    space = Sam3Space("sam3/w").for_concepts(concepts.channels, concepts.vocabulary)
     scores = torch.zeros(3, others + 1)
     scores[:, 0] = torch.tensor([0.49, 0.53, 0.9])
     index = FeatureIndex([scores], space, competitors(concepts.vocabulary), torch.device("cpu"))
@@ -255,7 +255,7 @@ def test_the_backend_by_its_name(installed: Path) -> None:
     assert "SAM License" in info.licence
     space = language_space(result.space)
     assert isinstance(space, ConceptSpace)
-    assert space.of(result.concepts, segmenter.vocabulary) == segmenter.space
+    assert space.for_concepts(result.concepts, segmenter.vocabulary) == segmenter.space
     installed.joinpath("model.safetensors").unlink()
     info = next(info for info in backends() if info.name == "sam3")
     assert not info.installed and "missing" in info.weights

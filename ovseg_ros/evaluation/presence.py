@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ovseg_ros.datasets import LAYOUTS, Recording, open_sequence
 from ovseg_ros.errors import OvsegError
+from ovseg_ros.evaluation.arguments import positive
 from ovseg_ros.evaluation.presence_counts import PresenceCounts
 from ovseg_ros.evaluation.presence_masks import ConceptFinder, LabelledView, Masks
 from ovseg_ros.evaluation.scenes import without_nan
@@ -192,19 +193,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--concepts", nargs="+", help="what to look for (default: the recording's classes); no class: it isn't there"
     )
     parser.add_argument("--absent", nargs="+", default=[], metavar="WORD", help="further things that aren't there")
-    parser.add_argument("--every", type=_positive, default=1, metavar="N", help="use every N-th image")
+    parser.add_argument("--every", type=positive, default=1, metavar="N", help="use every N-th image")
     parser.add_argument("--min-score", type=float, default=MIN_SCORE, help="of a mask, 0 to 1 (default %(default)s)")
-    parser.add_argument("--min-pixels", type=_positive, default=MIN_PIXELS, help="of a mask (default %(default)s)")
+    parser.add_argument("--min-pixels", type=positive, default=MIN_PIXELS, help="of a mask (default %(default)s)")
     parser.add_argument("--instances", action="store_true", help="of rooms: judge each thing by itself")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser.parse_args(arguments)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} must be at least 1")
-    return value
 
 
 if __name__ == "__main__":

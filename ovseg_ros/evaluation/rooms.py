@@ -14,6 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ovseg_ros.errors import OvsegError
+from ovseg_ros.evaluation.arguments import positive
 from ovseg_ros.evaluation.images import score_images
 from ovseg_ros.evaluation.oracle import OracleSpace
 from ovseg_ros.evaluation.scenes import format_classes, format_report, report, score_scene, without_nan
@@ -110,9 +111,9 @@ def _as_text(results: dict[str, Any]) -> str:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m ovseg_ros.evaluation.rooms", description=__doc__.splitlines()[0])
-    parser.add_argument("--rooms", type=_positive, default=10, help="how many rooms")
+    parser.add_argument("--rooms", type=positive, default=10, help="how many rooms")
     parser.add_argument("--seed", type=int, default=9000, help="of the first room; the others count up from it")
-    parser.add_argument("--frames", type=_positive, default=60, help="per room")
+    parser.add_argument("--frames", type=positive, default=60, help="per room")
     parser.add_argument("--size", type=_size, default=(320, 240), metavar="WxH", help="of the images")
     parser.add_argument("--voxel-size", type=float, default=0.05, help="metres")
     parser.add_argument("--backend", default="openseg", help="which segmenter to score")
@@ -122,13 +123,6 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     kind.add_argument("--images", action="store_true", help="score single images, without a map")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser.parse_args(arguments)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} must be at least 1")
-    return value
 
 
 def _size(text: str) -> tuple[int, int]:

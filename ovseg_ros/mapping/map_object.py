@@ -24,8 +24,7 @@ class MapObject:
         id: stays while the thing is in the map, and is never used again for another.
         label_scores: name -> mean score in 0..1 over all views, likeliest first.
         keys: (n,) int64 packed voxels that it consists of, ascending.
-        centre: x, y, z of the middle of its box, metres in the map frame.
-        size: of its box along x, y, z, metres, voxels included.
+        voxel_size: of these, metres.
         view_count: frames that saw it.
         first_seen_ns, last_seen_ns: stamps of the first and the last of them.
     """
@@ -33,8 +32,7 @@ class MapObject:
     id: int
     label_scores: Mapping[str, float]
     keys: torch.Tensor
-    centre: tuple[float, float, float]
-    size: tuple[float, float, float]
+    voxel_size: float
     view_count: int
     first_seen_ns: int
     last_seen_ns: int
@@ -53,6 +51,24 @@ class MapObject:
     def voxel_count(self) -> int:
         """Voxels that it consists of."""
         return len(self.keys)
+
+    @property
+    def centre(self) -> tuple[float, float, float]:
+        """x, y, z of the middle of its box along the axes of the map frame, metres."""
+        low, high = self._corners()
+        x, y, z = ((low + high) / 2 * self.voxel_size).tolist()
+        return x, y, z
+
+    @property
+    def size(self) -> tuple[float, float, float]:
+        """Of that box, metres, voxels included."""
+        low, high = self._corners()
+        dx, dy, dz = ((high - low + 1) * self.voxel_size).tolist()
+        return dx, dy, dz
+
+    def _corners(self) -> tuple[torch.Tensor, torch.Tensor]:
+        indices = unpack_keys(self.keys)
+        return indices.amin(dim=0).double(), indices.amax(dim=0).double()
 
 
 @dataclass
@@ -101,16 +117,11 @@ class Record:
     def as_object(self, number: int, keys: torch.Tensor, voxel_size: float) -> MapObject:
         """The object of this id and (n,) voxels of this size."""
         scores = sorted(self.names.items(), key=lambda item: (-item[1], item[0]))
-        indices = unpack_keys(keys)
-        low, high = indices.amin(dim=0).double(), indices.amax(dim=0).double()
-        x, y, z = ((low + high) / 2 * voxel_size).tolist()
-        dx, dy, dz = ((high - low + 1) * voxel_size).tolist()
         return MapObject(
             id=number,
             label_scores={name: total / self.views for name, total in scores},
             keys=keys,
-            centre=(x, y, z),
-            size=(dx, dy, dz),
+            voxel_size=voxel_size,
             view_count=self.views,
             first_seen_ns=self.first_seen,
             last_seen_ns=self.last_seen,

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ovseg_ros.geometry import unpack_keys
 from ovseg_ros.mapping import MapObject, SemanticMap
 from ovseg_ros.query.calibration import MAX_GAP, MIN_OBJECT_VOXELS, OBJECT_OVERLAP, VOXEL_SCORE
 from ovseg_ros.query.components import connected_voxels
@@ -111,13 +110,9 @@ def _clusters(voxels: LabelledVoxels) -> list[MapObject]:
 
 def _thing(voxels: LabelledVoxels, members: npt.NDArray[np.int64], name: str) -> MapObject:
     keys = torch.from_numpy(np.sort(voxels.keys[members]))
-    indices = unpack_keys(keys)
-    low, high = indices.amin(dim=0).double(), indices.amax(dim=0).double()
-    x, y, z = ((low + high) / 2 * voxels.voxel_size).tolist()
-    dx, dy, dz = ((high - low + 1) * voxels.voxel_size).tolist()
     newest = int(voxels.last_seen[members].max())
     score = float(voxels.confidence[members].mean())
-    return MapObject(0, {name: score}, keys, (x, y, z), (dx, dy, dz), 1, newest, newest)
+    return MapObject(0, {name: score}, keys, voxels.voxel_size, 1, newest, newest)
 
 
 def map_objects(semantic_map: SemanticMap, space: LanguageSpace) -> tuple[MapObject, ...]:

@@ -73,4 +73,4 @@ def space_of(semantic_map: SemanticMap, space: LanguageSpace) -> LanguageSpace:
             f"the map holds scores of concepts, {space.id!r} has words for other features: ask with the backend that "
             "the map was built with"
         )
-    return space.of(semantic_map.concepts, semantic_map.vocabulary)
+    return space.for_concepts(semantic_map.concepts, semantic_map.vocabulary)

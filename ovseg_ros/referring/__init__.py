@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from ovseg_ros.referring.answers import Answer, Candidate, Status
 from ovseg_ros.referring.expressions import Condition, Description, Rank, Ranking, Relation, Request, Wanted
 from ovseg_ros.referring.map_scene import MapScene
 from ovseg_ros.referring.parser import parse_request
-from ovseg_ros.referring.resolver import Answer, Candidate, Status, resolve
+from ovseg_ros.referring.resolver import resolve
 from ovseg_ros.referring.scene import Boxes, Scene, Viewpoint
 
 __all__ = [

@@ -51,7 +51,7 @@ class MapScene:
         self.things = tuple(map_objects(semantic_map, space) if things is None else things)
         self.regions = dict(regions or {})
         groups = [thing.keys for thing in self.things]
-        found = [upright_box(keys, semantic_map.config.voxel_size) for keys in groups]
+        found = [upright_box(thing.keys, thing.voxel_size) for thing in self.things]
         self.boxes = Boxes(
             np.array([box.centre for box in found]).reshape(-1, 3),
             np.array([box.size for box in found]).reshape(-1, 3),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 
+from ovseg_ros.referring.answers import Answer, Candidate, FrameOfReference, Status, Support
 from ovseg_ros.referring.expressions import Condition, Description, Rank, Relation, Request, Wanted
 from ovseg_ros.referring.predicates import Pairs, between, ramp, relation
 from ovseg_ros.referring.ranks import ranked
@@ -28,70 +28,6 @@ ELIGIBLE = 0.5
 
 WELL_ENOUGH = (0.25, 0.75)
 """Share of the best relation from which another begins to count in an order, and fully does."""
-
-
-class Status(StrEnum):
-    """How the answer is to be taken."""
-
-    FOUND = "found"
-    AMBIGUOUS = "ambiguous"
-    NOT_FOUND = "not_found"
-    NOT_UNDERSTOOD = "not_understood"
-
-
-class FrameOfReference(StrEnum):
-    """Whose left, right and front the answer is about."""
-
-    NONE = "none"
-    VIEWPOINT = "viewpoint"
-    ANCHOR = "anchor"
-
-
-@dataclass(frozen=True)
-class Support:
-    """What speaks for a candidate: it stands so to these things of the scene."""
-
-    relation: str
-    anchors: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One thing that may be meant.
-
-    Attributes:
-        index: in the scene.
-        score: 0..1.
-        support: for each relation and rank of the target that has anchors, those that fit best.
-    """
-
-    index: int
-    score: float
-    support: tuple[Support, ...]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a request means in a scene.
-
-    Attributes:
-        request: as it was understood; None if it wasn't.
-        status: how to take it.
-        candidates: best first; all that count for ALL and COUNT.
-        frame: whose left, right and front were used.
-        message: one sentence.
-    """
-
-    request: Request | None
-    status: Status
-    candidates: tuple[Candidate, ...]
-    frame: FrameOfReference
-    message: str
-
-    @property
-    def count(self) -> int:
-        """How many things fit."""
-        return len(self.candidates)
 
 
 def resolve(

@@ -204,7 +204,7 @@ class MapSession:
         if labeller is None or (labeller.concepts, labeller.vocabulary) != (concepts, vocabulary):
             space = self._backend.space
             if concepts and isinstance(space, ConceptSpace):
-                space = space.of(concepts, vocabulary)
+                space = space.for_concepts(concepts, vocabulary)
             labeller = _Labeller(concepts, vocabulary, PixelLabeller(space, names, vocabulary))
             self._labeller = labeller
         rgb = newest.frame.rgb

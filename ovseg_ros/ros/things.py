@@ -10,7 +10,7 @@ from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping import MapObject, SemanticMap
 from ovseg_ros.query import ClusteredObjects, LabelledVoxels, has_instances, labelled_voxels
 from ovseg_ros.referring import Answer, Boxes, MapScene, Viewpoint, parse_request, resolve
-from ovseg_ros.referring.resolver import FrameOfReference, Status
+from ovseg_ros.referring.answers import FrameOfReference, Status
 from ovseg_ros.ros.session import MapSession
 from ovseg_ros.ros.snapshots import newest_stamp
 from ovseg_ros.types import LanguageSpace

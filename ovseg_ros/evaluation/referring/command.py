@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ovseg_ros.errors import OvsegError
+from ovseg_ros.evaluation.arguments import positive
 from ovseg_ros.evaluation.referring.latency import crowded_scene, latency
 from ovseg_ros.evaluation.referring.queries import RoomQuestions
 from ovseg_ros.evaluation.referring.score import Outcome, ask, summary
@@ -114,23 +115,16 @@ def _as_text(results: dict[str, Any]) -> str:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="refer_eval.py", description=__doc__.splitlines()[0])
-    parser.add_argument("--rooms", type=_positive, default=20, help="how many rooms")
+    parser.add_argument("--rooms", type=positive, default=20, help="how many rooms")
     parser.add_argument("--seed", type=_seed, default=9100, help="of the first room; the others count up from it")
-    parser.add_argument("--per-kind", type=_positive, default=9, help="questions of each kind and room, at most")
-    parser.add_argument("--objects", type=_positive, default=500, help="things in the scene that answers are timed in")
+    parser.add_argument("--per-kind", type=positive, default=9, help="questions of each kind and room, at most")
+    parser.add_argument("--objects", type=positive, default=500, help="things in the scene that answers are timed in")
     parser.add_argument("--scene", choices=("truth", "map"), default="truth", help="true things, or those of a map")
     parser.add_argument("--backend", default="openseg", help="model that makes the map")
-    parser.add_argument("--frames", type=_positive, default=60, help="of the walk through each room that is mapped")
+    parser.add_argument("--frames", type=positive, default=60, help="of the walk through each room that is mapped")
     parser.add_argument("--device", default="cpu", help="where the model and the map live")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     return parser.parse_args(arguments)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} must be at least 1")
-    return value
 
 
 def _seed(text: str) -> int:

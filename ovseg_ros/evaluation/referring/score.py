@@ -17,7 +17,8 @@ from ovseg_ros.errors import OvsegError
 from ovseg_ros.evaluation.referring.queries import EASY, Query
 from ovseg_ros.evaluation.referring.things import STRUCTURE, Thing
 from ovseg_ros.referring import Answer, Boxes, Scene, Status, Wanted, parse_request, resolve
-from ovseg_ros.referring.resolver import MIN_SCORE, FrameOfReference
+from ovseg_ros.referring.answers import FrameOfReference
+from ovseg_ros.referring.resolver import MIN_SCORE
 
 Floats = NDArray[np.float64]
 

@@ -148,7 +148,7 @@ class Sam3Segmenter:
     @torch.inference_mode()
     def _ask(self, concepts: Concepts) -> None:
         prompts = self._encoder.encode(concepts.prompts)
-        self._question = _Question(concepts, self._space.of(concepts.channels, concepts.vocabulary), prompts)
+        self._question = _Question(concepts, self._space.for_concepts(concepts.channels, concepts.vocabulary), prompts)
 
     def _load_network(self, folder: Path, device: str, dtype: torch.dtype) -> Sam3Network:
         return Sam3Network.load(folder, device, dtype)

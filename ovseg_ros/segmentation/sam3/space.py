@@ -45,7 +45,7 @@ class Sam3Space:
     channels: tuple[str, ...] = ()
     vocabulary: Vocabulary = NO_WORDS
 
-    def of(self, concepts: Sequence[str], vocabulary: Vocabulary) -> Sam3Space:
+    def for_concepts(self, concepts: Sequence[str], vocabulary: Vocabulary) -> Sam3Space:
         """The space for features whose channels are the scores of ``concepts``, NaN where one wasn't asked for.
 
         All words of a group of ``vocabulary`` stand for the first of them that is a channel; for none if none is.
