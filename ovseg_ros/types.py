@@ -202,7 +202,11 @@ class ConceptSpace(LanguageSpace, Protocol):
 
 
 class Segmenter(Protocol):
-    """A backend: images in, features out, and the words that go with them."""
+    """A backend: images in, features out, and the words that go with them.
+
+    One that follows things from image to image says so with ``follows_one_camera = True``: images of several cameras
+    would be taken for one stream.
+    """
 
     @property
     def space(self) -> LanguageSpace:

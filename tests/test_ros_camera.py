@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.ros.camera import MAX_CAMERAS, Camera, Matching, camera_names, topic_of
+from ovseg_ros.ros.camera import MAX_CAMERAS, Camera, Matching, camera_names, check_backend, topic_of
 from ovseg_ros.ros.synchronizer import Stream
 
 MATCHING = Matching(slop_ns=10**7, pose_gap_ns=None, queue_size=5)
@@ -31,6 +31,13 @@ def test_a_camera_has_its_own_topics_and_the_one_without_a_name_those_of_today()
 def test_cameras_must_be_some_different_names(names: list[str]) -> None:
     with pytest.raises(OvsegError, match=r"cameras must be 1 to 16 different names.*write \[front, rear\]"):
         camera_names(names)
+
+
+def test_a_model_that_follows_one_camera_gets_no_others() -> None:
+    check_backend(Fake(follows_one_camera=True), [""])
+    check_backend(Fake(), ["front", "rear"])
+    with pytest.raises(OvsegError, match="cameras names 2: name one, or"):
+        check_backend(Fake(follows_one_camera=True), ["front", "rear"])
 
 
 @pytest.mark.parametrize("name", ["2nd", "front camera", "front/left", "~front", "vorn_ü", "front__left"])

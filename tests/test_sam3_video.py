@@ -17,6 +17,7 @@ from sam3_model import GRID, save_tiny_model, save_tiny_video_model
 from tokenizers import Tokenizer
 
 from ovseg_ros.errors import OvsegError
+from ovseg_ros.ros.camera import check_backend
 from ovseg_ros.segmentation.sam3 import backend
 from ovseg_ros.segmentation.sam3.concepts import Concept, Concepts
 from ovseg_ros.segmentation.sam3.config import CONFIG_VARIABLE, Sam3Config
@@ -80,6 +81,13 @@ def held(session: Any) -> tuple[int, int, int]:
             entries += len(value)
             waiting += value.values() if isinstance(value, dict) else value
     return sum(storages.values()), tensors, entries
+
+
+def test_only_the_one_that_follows_things_is_for_one_camera(folder: Path) -> None:
+    names = ["front", "rear"]
+    check_backend(Sam3Segmenter(folder, Concepts.of(["chair"]), replace(CONFIG, mode="image"), "cpu"), names)
+    with pytest.raises(OvsegError, match="mode: image"):
+        check_backend(segmenter(folder), names)
 
 
 def test_what_is_forgotten_changes_nothing(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

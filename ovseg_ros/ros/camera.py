@@ -12,6 +12,7 @@ from ovseg_ros.errors import OvsegError
 from ovseg_ros.ros.filter_synchronizer import FilterSynchronizer
 from ovseg_ros.ros.synchronizer import Matched, RgbdSynchronizer, Stream, valid_at
 from ovseg_ros.sensor_messages import FrameBuilder, stamp_to_ns
+from ovseg_ros.types import Segmenter
 
 COLOUR_TOPIC = "rgb/image"
 DEPTH_TOPIC = "depth/image"
@@ -43,6 +44,15 @@ def camera_names(names: Sequence[str]) -> tuple[str, ...]:
                 "and remap its topics if they are called otherwise"
             )
     return tuple(names)
+
+
+def check_backend(backend: Segmenter, names: Sequence[str]) -> None:
+    """Raise an OvsegError if a model that follows the images of one camera were to get those of several."""
+    if len(names) > 1 and getattr(backend, "follows_one_camera", False):
+        raise OvsegError(
+            f"the model follows things through the images of one camera, but cameras names {len(names)}: name one, or "
+            "have each image looked at by itself (of sam3: mode: image)"
+        )
 
 
 def topic_of(camera: str, topic: str) -> str:

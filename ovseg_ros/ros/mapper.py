@@ -7,6 +7,7 @@ from rclpy.timer import Timer
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping import MappingConfig
+from ovseg_ros.ros.camera import check_backend
 from ovseg_ros.ros.filter_synchronizer import require_message_filters
 from ovseg_ros.ros.inputs import RgbdInputs
 from ovseg_ros.ros.lifecycle import ModelNode
@@ -70,6 +71,7 @@ class MappingNode(ModelNode):
         device = resolve_device(parameters["device"])
         self.get_logger().info(f"loading {parameters['backend']} on {device}")
         backend = load_segmenter(parameters["backend"], device)
+        check_backend(backend, parameters["cameras"])
         self._session = MapSession(backend, config, device=device, frame_id=parameters["frames.map"])
 
     def _start(self) -> None:

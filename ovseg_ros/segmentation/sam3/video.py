@@ -52,6 +52,8 @@ class Sam3VideoSegmenter(Sam3Segmenter):
     Only one thread may segment at a time; the vocabulary may change in another.
     """
 
+    follows_one_camera = True
+
     _model: TrackingModel
     _session: TrackingSession | None = None
     _size: torch.Size | None = None
