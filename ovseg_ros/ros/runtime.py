@@ -36,7 +36,7 @@ class Runnable(Protocol):
 
 @dataclass(frozen=True)
 class Start:
-    """How to begin once everything is imported: ``create`` makes the node, ``threads`` are the executor's."""
+    """How to begin once all is imported: ``create`` makes the node, ``threads`` answer its services and timers."""
 
     create: Callable[[threading.Event], Runnable]
     threads: int
@@ -82,10 +82,10 @@ def run_node(load: Callable[[], Start], *, args: list[str] | None = None) -> int
 
         start = load()
         import rclpy
-        from rclpy.executors import MultiThreadedExecutor
         from rclpy.signals import SignalHandlerOptions
 
         from ovseg_ros.errors import OvsegError
+        from ovseg_ros.ros.executor import InputsFirstExecutor
     except ImportError as error:
         print(error, file=sys.stderr)
         return 1
@@ -94,7 +94,7 @@ def run_node(load: Callable[[], Start], *, args: list[str] | None = None) -> int
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = start.create(stop.event)
-        executor = MultiThreadedExecutor(num_threads=start.threads)
+        executor = InputsFirstExecutor(start.threads)
         executor.add_node(node)
         while not stop.event.is_set() and rclpy.ok():
             executor.spin_once(timeout_sec=WAIT_SECONDS)

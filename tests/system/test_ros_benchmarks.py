@@ -31,8 +31,8 @@ def test_under_load_the_newest_are_mapped_and_the_rest_is_counted(tmp_path: Path
 
 
 def test_nothing_is_dropped_on_the_way_through_player_and_node(capsys: pytest.CaptureFixture[str]) -> None:
-    ros_throughput.main(["--frames", "4", "--size", "64x48", "--rounds", "1", "--json"])
+    ros_throughput.main(["--frames", "20", "--size", "64x48", "--rounds", "1", "--json"])
     result = json.loads(capsys.readouterr().out)
-    assert result["frames"] == 4
+    assert result["frames"] == 20
     assert result["ratio"] == result["ros_hz"] / result["in_process_hz"]
     assert min(result["ros_hz"], result["in_process_hz"], result["memory_hz"]) > 0
