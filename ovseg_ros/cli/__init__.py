@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -31,5 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"ovseg {options.verb}: interrupted", file=sys.stderr)
         return 1
     text = result.pop("text")
-    print(json.dumps(result) if options.json else text)
+    try:
+        print(json.dumps(result) if options.json else text, flush=True)
+    except BrokenPipeError:
+        # As `ovseg info MAP | head` does. Python would complain once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

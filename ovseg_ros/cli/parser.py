@@ -257,6 +257,34 @@ def _parser() -> argparse.ArgumentParser:
         help="where one stands and looks, metres and degrees from x to y, for left and right (default: before each)",
     )
 
+    refer.add_argument(
+        "--regions", type=Path, metavar="YAML", help='named places, for "in the kitchen"; see ovseg regions'
+    )
+
+    regions = _verb(
+        group,
+        "regions",
+        verbs.regions,
+        "find the rooms of a saved map, for sentences such as 'the chairs in the kitchen'",
+        example="ovseg regions flat.ovmap -o flat.yaml",
+    )
+    regions.add_argument("map", type=Path, metavar="MAP", help="made with --layers occupancy, or more")
+    regions.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        required=True,
+        metavar="YAML",
+        help="places with rectangles; give them better names there",
+    )
+    regions.add_argument(
+        "--door-width", type=float, default=1.0, metavar="M", help="openings up to this wide part rooms (default 1.0)"
+    )
+    regions.add_argument(
+        "--floor", type=float, metavar="Z", help="height of the floor, metres (default: the highest seen)"
+    )
+    regions.add_argument("--picture", type=Path, metavar="PNG", help="write the rooms' names into a picture of the map")
+
     locate = _verb(
         group,
         "locate",

@@ -11,6 +11,7 @@ from ovseg_ros.query.goals import locate
 from ovseg_ros.query.labelling import label_features, label_voxels
 from ovseg_ros.query.map_index import space_of
 from ovseg_ros.query.matches import Match, ask
+from ovseg_ros.query.room_segmentation import Room, segment_rooms
 from ovseg_ros.query.similarity import score_voxels
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Match",
     "NoGoalError",
     "RayMatch",
+    "Room",
     "UprightBox",
     "ask",
     "ask_rays",
@@ -33,6 +35,7 @@ __all__ = [
     "map_objects",
     "partly_asked",
     "score_voxels",
+    "segment_rooms",
     "space_of",
     "upright_box",
 ]

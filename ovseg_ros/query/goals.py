@@ -20,7 +20,7 @@ from ovseg_ros.query.calibration import MAX_GAP, MIN_SCORE, VOXEL_SCORE
 from ovseg_ros.query.components import connected_voxels
 from ovseg_ros.query.directions import RayMatch, ask_rays
 from ovseg_ros.query.goal_types import GoalConfig, Located, NoGoalError
-from ovseg_ros.query.ground import STEP, STOREY, FloorPlan, floor_height, floor_plan
+from ovseg_ros.query.ground import STEP, STOREY, FloorPlan, floor_height, floor_plan, whole_occupancy
 from ovseg_ros.query.matches import Match, ask
 from ovseg_ros.query.phrases import parse_queries
 from ovseg_ros.query.similarity import colour_scores, noun_scores
@@ -87,25 +87,11 @@ def locate(
     config = config or GoalConfig()
     if robot is not None and not (len(robot) in (2, 3) and np.isfinite(robot).all()):
         raise OvsegError(f"the robot must be at x, y or x, y, z in metres, got {list(robot)}: leave it out if unknown")
-    if semantic_map.layers.occupancy is None:
-        raise OvsegError("the map doesn't know what space is free: map with mapping.layers:=occupancy, or more")
-    occupancy = _whole_occupancy(semantic_map)
+    occupancy = whole_occupancy(semantic_map)
     target = _target(semantic_map, space, query, config, min_score)
     plan = _plan(occupancy, target, robot, config)
     places, distances, paths = _places(plan, target, robot, config)
     return _best(occupancy, plan, target, places, distances, paths, config)
-
-
-def _whole_occupancy(semantic_map: SemanticMap) -> OccupancyGrid:
-    """The occupancy of all parts of a map that has this layer."""
-    layers = [part.layers.occupancy for part in semantic_map.parts()]
-    grids = [grid for grid in layers if grid is not None]
-    if len(grids) == 1:
-        return grids[0]
-    whole = OccupancyGrid(grids[0].config, grids[0].voxel_size, grids[0].device)
-    for grid in grids:
-        whole.load(grid.columns)
-    return whole
 
 
 def _target(

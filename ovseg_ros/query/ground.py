@@ -15,6 +15,7 @@ from scipy.sparse.csgraph import dijkstra
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import unpack_keys
+from ovseg_ros.mapping import SemanticMap
 from ovseg_ros.mapping.blocks import BLOCK
 from ovseg_ros.mapping.occupancy import UNOBSERVED, OccupancyGrid
 from ovseg_ros.mapping.projection import MAX_CELLS
@@ -126,6 +127,24 @@ class FloorPlan:
         return ~blocked.any(axis=0)
 
 
+def whole_occupancy(semantic_map: SemanticMap) -> OccupancyGrid:
+    """The occupancy of all parts of a map.
+
+    Raises:
+        OvsegError: the map has no such layer.
+    """
+    layers = [part.layers.occupancy for part in semantic_map.parts()]
+    grids = [grid for grid in layers if grid is not None]
+    if not grids:
+        raise OvsegError("the map doesn't know what space is free: map with mapping.layers:=occupancy, or more")
+    if len(grids) == 1:
+        return grids[0]
+    whole = OccupancyGrid(grids[0].config, grids[0].voxel_size, grids[0].device)
+    for grid in grids:
+        whole.load(grid.columns)
+    return whole
+
+
 def floor_height(occupancy: OccupancyGrid, low: torch.Tensor, high: torch.Tensor) -> float | None:
     """The highest floor in a box.
 
@@ -172,22 +191,12 @@ def floor_plan(occupancy: OccupancyGrid, floor: float, robot_height: float) -> F
     lowest = level + max(2, math.ceil(STEP / size))
     band = range(lowest, max(lowest, level + math.ceil(robot_height / size)) + 1)
     below = range(level - max(3, round(DROP / size)), level - 1)
-    blocks = unpack_keys(occupancy.block_keys.cpu())
-    blocks = blocks[(blocks[:, 2] * BLOCK <= band[-1]) & ((blocks[:, 2] + 1) * BLOCK > below[0])]
-    low, high = torch.zeros(2, dtype=torch.int64), torch.zeros(2, dtype=torch.int64)
-    if len(blocks):
-        low, high = blocks[:, :2].amin(dim=0) * BLOCK, (blocks[:, :2].amax(dim=0) + 1) * BLOCK
-    nx, ny = (high - low).tolist()
-    if nx * ny > MAX_CELLS:
-        raise OvsegError(
-            f"the map has {nx} x {ny} cells from above, the limit is {MAX_CELLS} in all: "
-            "set mapping.region or take larger voxels"
-        )
+    low, shape = plan_bounds(occupancy, range(below.start, band[-1] + 1))
     middle = (band.start + band.stop) // 2
     halves = range(band.start, middle), range(middle, band.stop)
-    met, seen = zip(*(_column_counts(occupancy, low, (nx, ny), half) for half in halves), strict=True)
-    supported = _column_counts(occupancy, low, (nx, ny), range(below.stop, lowest))[0] > 0
-    hole = ~supported & (_column_counts(occupancy, low, (nx, ny), below)[1] > 0)
+    met, seen = zip(*(column_counts(occupancy, low, shape, half) for half in halves), strict=True)
+    supported = column_counts(occupancy, low, shape, range(below.stop, lowest))[0] > 0
+    hole = ~supported & (column_counts(occupancy, low, shape, below)[1] > 0)
     occupied = (met[0] + met[1] > 0) | hole
     free = ~occupied
     for count, half in zip(seen, halves, strict=True):
@@ -205,6 +214,26 @@ def floor_plan(occupancy: OccupancyGrid, floor: float, robot_height: float) -> F
     )
 
 
+def plan_bounds(occupancy: OccupancyGrid, heights: range) -> tuple[torch.Tensor, tuple[int, int]]:
+    """The lowest column, (2,) int64, and the number of columns along x and y, that have something at these heights.
+
+    Raises:
+        OvsegError: these are more than MAX_CELLS columns.
+    """
+    blocks = unpack_keys(occupancy.block_keys.cpu())
+    blocks = blocks[(blocks[:, 2] * BLOCK < heights.stop) & ((blocks[:, 2] + 1) * BLOCK > heights.start)]
+    low, high = torch.zeros(2, dtype=torch.int64), torch.zeros(2, dtype=torch.int64)
+    if len(blocks):
+        low, high = blocks[:, :2].amin(dim=0) * BLOCK, (blocks[:, :2].amax(dim=0) + 1) * BLOCK
+    nx, ny = (high - low).tolist()
+    if nx * ny > MAX_CELLS:
+        raise OvsegError(
+            f"the map has {nx} x {ny} cells from above, the limit is {MAX_CELLS} in all: "
+            "set mapping.region or take larger voxels"
+        )
+    return low, (nx, ny)
+
+
 def _distances(free: Marks) -> Floats:
     """(nx, ny) cells from each cell to the nearest that isn't free; infinite where all are."""
     if free.all():
@@ -212,7 +241,7 @@ def _distances(free: Marks) -> Floats:
     return np.asarray(distance_transform_edt(free), dtype=np.float64)
 
 
-def _column_counts(
+def column_counts(
     occupancy: OccupancyGrid, low: torch.Tensor, shape: tuple[int, int], heights: range
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """(nx, ny) how many cells of each column are occupied, and how many free, of those at the ``heights``."""

@@ -6,6 +6,7 @@ from ovseg_ros.referring.answers import Answer, Candidate, Status
 from ovseg_ros.referring.expressions import Condition, Description, Rank, Ranking, Relation, Request, Wanted
 from ovseg_ros.referring.map_scene import MapScene
 from ovseg_ros.referring.parser import parse_request
+from ovseg_ros.referring.regions import format_regions, inside_place, place_of, read_regions
 from ovseg_ros.referring.resolver import resolve
 from ovseg_ros.referring.scene import Boxes, Scene, Viewpoint
 
@@ -24,6 +25,10 @@ __all__ = [
     "Status",
     "Viewpoint",
     "Wanted",
+    "format_regions",
+    "inside_place",
     "parse_request",
+    "place_of",
+    "read_regions",
     "resolve",
 ]

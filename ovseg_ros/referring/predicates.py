@@ -140,6 +140,15 @@ def between(things: Boxes, first: Boxes, second: Boxes) -> Floats:
     return ramp(inner, 0.0, 0.15) * ramp(across / width, 1.5, 0.75)
 
 
+def covered(things: Boxes, place: Boxes) -> Floats:
+    """(N,) 0..1: the share of each thing that lies in the boxes of a place, where these may overlap."""
+    rows, columns = np.indices((len(things), len(place))).reshape(2, -1)
+    flat = (_outside(things[rows], place[columns]) <= 0).reshape(len(things), len(place), -1)
+    shared = np.minimum(things.tops[:, None], place.tops) - np.maximum(things.bottoms[:, None], place.bottoms)
+    upright = np.clip(shared / np.maximum(things.sizes[:, 2:], 1e-9), 0.0, 1.0)
+    return (flat * upright[:, :, None]).max(axis=1, initial=0.0).mean(axis=1)
+
+
 def ramp(values: Floats, zero: float, one: float) -> Floats:
     """0 at ``zero`` and beyond, 1 at ``one`` and beyond, linear between."""
     return np.clip((values - zero) / (one - zero), 0.0, 1.0)

@@ -12,6 +12,7 @@ from ovseg_ros.referring.answers import Answer, Candidate, FrameOfReference, Sta
 from ovseg_ros.referring.expressions import Condition, Description, Rank, Relation, Request, Wanted
 from ovseg_ros.referring.predicates import Pairs, between, ramp, relation
 from ovseg_ros.referring.ranks import ranked
+from ovseg_ros.referring.regions import inside_place
 from ovseg_ros.referring.scene import Boxes, Floats, Scene, Viewpoint
 
 MIN_SCORE = 0.3
@@ -137,9 +138,8 @@ class _Reading:
         """(M,) how far each of M things stands in the relation to the best anchors; (M, k) which those are."""
         things = self._scene.boxes[among]
         region = self._scene.regions.get(condition.anchors[0].noun)
-        if condition.relation is Relation.INSIDE and region is not None:
-            pairs = Pairs.of(things, region)
-            return relation(pairs, Relation.INSIDE, np.zeros((len(region), 2))).max(axis=1, initial=0.0), None
+        if condition.relation in (Relation.INSIDE, Relation.ON) and region is not None:
+            return inside_place(things, region), None
         anchors = [self._anchors(anchor) for anchor in condition.anchors]
         if not len(among) or any(not len(indices) for indices, _ in anchors):
             return np.zeros(len(among)), None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.timer import Timer
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping import MappingConfig
+from ovseg_ros.referring import read_regions
 from ovseg_ros.ros.camera import check_backend
 from ovseg_ros.ros.filter_synchronizer import require_message_filters
 from ovseg_ros.ros.inputs import RgbdInputs
@@ -38,11 +41,10 @@ class MappingNode(ModelNode):
         self._session: MapSession | None = None
         self._inputs: RgbdInputs | None = None
         self._map_timer: Timer | None = None
-        things = MapThings()
-        self._outputs = MapPublishers(self, self._settings, things)
-        MapServices(
-            self, self._settings, self._configured_session, self._outputs, things, MutuallyExclusiveCallbackGroup()
-        )
+        self._things = MapThings()
+        self._outputs = MapPublishers(self, self._settings, self._things)
+        group = MutuallyExclusiveCallbackGroup()
+        MapServices(self, self._settings, self._configured_session, self._outputs, self._things, group)
 
     def close(self) -> None:
         """Ask the integrating thread to end; returns at once."""
@@ -66,6 +68,8 @@ class MappingNode(ModelNode):
         )
         if parameters["sync.matcher"] == "message_filters":
             require_message_filters()
+        regions = parameters["refer.regions"]
+        self._things.name_places(read_regions(Path(regions).expanduser()) if regions else {})
         pose_source = PoseSettings.read(parameters).source
         self.get_logger().info(f"poses of the camera come from pose_source {pose_source}")
         device = resolve_device(parameters["device"])

@@ -169,6 +169,11 @@ MAPPING_PARAMETERS: tuple[ParameterSpec, ...] = (
         live=True,
     ),
     ParameterSpec(
+        "refer.regions",
+        "",
+        "File of named places for ~/refer, 'the chairs in the kitchen'; ovseg regions makes one; empty: none.",
+    ),
+    ParameterSpec(
         "locate.clearance",
         GoalConfig.clearance,
         "From the middle of the robot to whatever isn't known to be free, where it stands and on the way, metres.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ovseg_ros.errors import OvsegError
@@ -70,6 +70,13 @@ class MapThings:
         self._clusters = ClusteredObjects()
         self._state: tuple[MapSession, int, int] | None = None
         self._snapshot: ThingsSnapshot | None = None
+        self._places: Mapping[str, Boxes] = {}
+
+    def name_places(self, places: Mapping[str, Boxes]) -> None:
+        """Let sentences speak of these, and of no others: name in lower case -> boxes."""
+        with self._lock:
+            self._places = places
+            self._snapshot = None
 
     def snapshot(self, session: MapSession) -> ThingsSnapshot:
         """The things of the map as it is now."""
@@ -79,7 +86,10 @@ class MapThings:
                 # Clusters are found outside the map's lock: it takes longer than a frame may wait.
                 voxels = session.read(_voxels)
                 things = self._clusters.update(voxels) if voxels else None
-                self._snapshot = session.read(lambda semantic_map, space: _snapshot(semantic_map, space, things))
+                places = self._places
+                self._snapshot = session.read(
+                    lambda semantic_map, space: _snapshot(semantic_map, space, things, places)
+                )
                 self._state = state
             return self._snapshot
 
@@ -96,7 +106,12 @@ def _voxels(semantic_map: SemanticMap, space: LanguageSpace) -> LabelledVoxels |
     return None if has_instances(semantic_map) else labelled_voxels(semantic_map, space)
 
 
-def _snapshot(semantic_map: SemanticMap, space: LanguageSpace, things: Sequence[MapObject] | None) -> ThingsSnapshot:
+def _snapshot(
+    semantic_map: SemanticMap,
+    space: LanguageSpace,
+    things: Sequence[MapObject] | None,
+    places: Mapping[str, Boxes],
+) -> ThingsSnapshot:
     found = tuple(semantic_map.objects) if things is None else things
-    scene = MapScene(semantic_map, space, found)
+    scene = MapScene(semantic_map, space, found, places)
     return ThingsSnapshot(scene, semantic_map.revision, semantic_map.frame_id, newest_stamp(semantic_map))

@@ -21,7 +21,10 @@ pytestmark = pytest.mark.system
 
 def test_things_are_listed_shown_and_referred_to(tmp_path: Path) -> None:
     shown: list[Any] = []
-    parameters = {**MAPPING, "publish_period": 0.2}
+    (tmp_path / "places.yaml").write_text(
+        "here:\n  rectangles: [[-99, -99, 99, 99]]\naway: {rectangles: [[200, 0, 201, 1]]}\n"
+    )
+    parameters = {**MAPPING, "publish_period": 0.2, "refer.regions": str(tmp_path / "places.yaml")}
     with NodeProcess("mapping_node", tmp_path / "log", parameters=parameters) as node, MapClient() as client:
         client.wait_until_active(timeout=EVENTUALLY)
         empty = client.objects()
@@ -51,6 +54,8 @@ def test_things_are_listed_shown_and_referred_to(tmp_path: Path) -> None:
         counted = client.refer(f"how many {label}s are there")
         assert counted.success, counted.message
         assert (counted.status, counted.count) == ("found", len(counted.candidates))
+        for place, count in (("here", counted.count), ("away", 0)):
+            assert client.refer(f"how many {label}s are in the {place}").count == count
         largest = client.refer("the largest thing")
         assert (largest.status, largest.frame) == ("found", "none")
         assert largest.candidates[0].object.id in {thing.id for thing in answer.objects}

@@ -25,4 +25,4 @@ def write_text(path: Path, text: str) -> None:
         os.chmod(unfinished, 0o644)
         os.replace(unfinished, path)
     except OSError as error:
-        raise OvsegError(f"cannot write {path}: {error.strerror}, choose another folder with out=FOLDER") from error
+        raise OvsegError(f"cannot write {path}: {error.strerror}, choose another folder") from error
