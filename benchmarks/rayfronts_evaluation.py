@@ -23,7 +23,7 @@ from rayfronts_peer import evaluator
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.evaluation.protocols import Ignoring, Protocol, protocol
-from ovseg_ros.evaluation.truth import GroundTruth, surface_truth
+from ovseg_ros.evaluation.truth import GroundTruth, image_truth, surface_truth
 from ovseg_ros.mapping import MappingConfig, SemanticMap
 from ovseg_ros.segmentation import load_segmenter
 from ovseg_ros.simulation import RoomSequence
@@ -123,6 +123,13 @@ def room_arrays(seed: int, frames: int, used: int | None = None) -> Arrays:
     return Arrays(truth, semantic_map.centres[order].numpy(), semantic_map.features[order], texts)
 
 
+def lifted_truth(seed: int, frames: int, used: int) -> GroundTruth:
+    """Label images of the first ``used`` frames, lifted into voxels, as RayFronts does where a data set has them."""
+    room = RoomSequence(seed, frames)
+    truth = image_truth((room[index] for index in range(used)), room.class_names, VOXEL_SIZE)
+    return truth.voxelised(VOXEL_SIZE, unlabelled_votes=False)
+
+
 def measure(checkout: Path, seed: int, frames: int) -> dict[str, Any]:
     """Every comparison."""
     peer = evaluator(checkout)
@@ -163,7 +170,15 @@ def defects(peer: ModuleType, room: Arrays, seed: int, frames: int) -> dict[str,
     shuffled = [theirs(peer, room, 5, order=generator.permutation(len(room.features)))[0]["mIoU"] for _ in range(5)]
     ours_here, our_labels = ours(room, rules)
     kept = frames - frames % PERIOD
-    late, _ = theirs(peer, room_arrays(seed, frames, kept), 5)
+    lacking = room_arrays(seed, frames, kept)
+    late, _ = theirs(peer, lacking, 5)
+    lifted, _ = theirs(peer, replace(room, truth=lifted_truth(seed, frames, frames)), 5)
+    lifted_late, _ = theirs(peer, replace(lacking, truth=lifted_truth(seed, frames, kept)), 5)
+    times = torch.from_numpy(generator.integers(1, 50, len(room.features))).float()
+    _, scaled_labels = theirs(peer, replace(room, features=room.features * times[:, None]), 5)
+    holed = room.features.clone()
+    holed[::CHUNK] = 0
+    empty, empty_labels = theirs(peer, replace(room, features=holed), 5)
     unseen = {
         classes: peer.eval_utils.compute_semseg_preds(
             torch.eye(classes + 1)[:1], torch.eye(classes + 1)[1:], 0, THRESHOLD
@@ -184,6 +199,13 @@ def defects(peer: ModuleType, room: Arrays, seed: int, frames: int) -> dict[str,
             "labels_equal": bool((labels == our_labels).all()),
         },
         "last_frames_dropped": {"frames": frames, "in_the_map": kept, "mIoU": late["mIoU"], "mIoU_all": base["mIoU"]},
+        "last_frames_dropped_from_lifted_truth_too": {"mIoU": lifted_late["mIoU"], "mIoU_all": lifted["mIoU"]},
+        "features_scaled_by_the_last_frames": {"labels_changed": float((labels != scaled_labels).mean())},
+        "one_voxel_of_a_chunk_without_a_feature": {
+            "mIoU": empty["mIoU"],
+            "its_label": int(empty_labels[0]),
+            "labels_changed": float((labels != empty_labels).mean()),
+        },
         "unlabelled_voxels_named_first_class": {str(classes): found for classes, found in unseen.items()},
         "no_distance_limit": {"mIoU": ours_here["mIoU"], "mIoU_within_two_voxels": ours(room, strict_cap)[0]["mIoU"]},
     }

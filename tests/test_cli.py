@@ -11,10 +11,15 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from ovseg_ros.cli import main, parser
 from ovseg_ros.datasets import open_sequence
-from ovseg_ros.mapping import LAYERS, storage
+from ovseg_ros.mapping import LAYERS, MappingConfig, storage
+from ovseg_ros.pipeline import build_map
+from ovseg_ros.query import label_voxels
+from ovseg_ros.segmentation import language_space, load_segmenter
+from ovseg_ros.simulation import RoomSequence
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +230,32 @@ def test_export_writes_a_point_per_voxel(
     assert f"element vertex {printed['points']}" in header
     assert ("label" in header) == (colour == "label")
     assert ("score" in header) == (colour == "query:floor")
+
+
+def test_export_for_openlex3d(saved_map: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "scene"
+    printed = numbers(capsys, "export", str(saved_map), str(out), "--format", "openlex3d")
+    index, embeddings = np.load(out / "index.npy"), np.load(out / "embeddings.npy")
+    assert len(index) == printed["points"] and index.max() < len(embeddings)
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1.0, atol=1e-5)
+    assert f"POINTS {printed['points']}\n".encode() in (out / "point_cloud.pcd").read_bytes()[:400]
+    assert main(["export", str(saved_map), str(saved_map / "x"), "--format", "openlex3d"]) == 1
+    assert "cannot write into" in capsys.readouterr().err
+
+
+def test_export_for_openlex3d_of_a_compressed_map(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small, out = tmp_path / "small.ovmap", tmp_path / "scene"
+    room = RoomSequence(9001, frames=12, width=64, height=48)
+    config = MappingConfig(voxel_size=0.1, feature_voxel_size=0.2, feature_components=16)
+    storage.save(build_map([room[i] for i in range(len(room))], load_segmenter("openseg", "cpu"), config)[0], small)
+    numbers(capsys, "export", str(small), str(out), "--format", "openlex3d")
+    index, embeddings = np.load(out / "index.npy"), torch.from_numpy(np.load(out / "embeddings.npy"))
+    assert len(embeddings) < len(index)
+    semantic_map = storage.load(small)
+    assert semantic_map.codec is not None
+    space, names = language_space(str(semantic_map.space)), ("wall", "floor", "ceiling", "chair")
+    labels = (embeddings @ space.encode_text(names).T).argmax(dim=1)[torch.from_numpy(index)] + 1
+    assert (labels == label_voxels(semantic_map, space, names)[0]).float().mean() > 0.999
 
 
 def test_segment_labels_an_image(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

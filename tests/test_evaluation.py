@@ -12,7 +12,8 @@ import torch
 from ovseg_ros.datasets import LabelledMesh
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.evaluation import Confusion, VoxelTruth, transfer_labels, voxel_truth
-from ovseg_ros.evaluation.images import score_images
+from ovseg_ros.evaluation.images import LabelledImage, score_images
+from ovseg_ros.evaluation.labelling import ImageLabeller
 from ovseg_ros.evaluation.oracle import OracleSpace
 from ovseg_ros.evaluation.rooms import main
 from ovseg_ros.evaluation.scenes import SceneScore, format_report, report, score_scene, without_nan
@@ -21,6 +22,7 @@ from ovseg_ros.geometry import pack_keys
 from ovseg_ros.mapping import MappingConfig
 from ovseg_ros.simulation import RoomSequence
 from ovseg_ros.types import Intrinsics, InvalidFrameError, RgbdFrame, Segmentation
+from ovseg_ros.vocabulary import Vocabulary
 
 NAMES = ("wall", "chair", "lamp", "sofa")
 
@@ -252,28 +254,27 @@ def test_report_means_and_pools(room: RoomSequence, oracle_score: SceneScore) ->
 
 
 class RightAboutHalf:
-    """Says "wall" everywhere in the left half and is right in the other; so the two image scores differ."""
+    """Says "wall" everywhere in the left half and "chair" in the other; so the two image scores differ."""
 
-    def __init__(self, frames: list[RgbdFrame], names: tuple[str, ...]) -> None:
-        self.space, self._frames = OracleSpace(names), iter(frames)
+    vocabulary = Vocabulary.from_names(NAMES)
+
+    def __init__(self) -> None:
+        self.space = OracleSpace(NAMES)
 
     def __call__(self, rgb: torch.Tensor) -> Segmentation:
-        frame = next(self._frames)
-        features = self.space.segment(frame).features
-        features[:, :, : features.shape[2] // 2] = 0
-        features[0, :, : features.shape[2] // 2] = 1.0
-        features[1, :, : features.shape[2] // 2] = 0.5
+        height, width = rgb.shape[:2]
+        features = torch.zeros(len(NAMES), height, width)
+        features[0, :, : width // 2] = 1.0
+        features[1, :, : width // 2] = 0.5
+        features[1, :, width // 2 :] = 1.0
         return Segmentation(features, self.space.id)
 
 
 def test_image_scores_by_hand() -> None:
-    labels = torch.full((4, 6), 2, dtype=torch.int32)
+    labels = np.full((4, 6), 2, dtype=np.int32)
     labels[3] = 0
-    frame = RgbdFrame(
-        torch.zeros(4, 6, 3, dtype=torch.uint8), torch.ones(4, 6), Intrinsics(5, 5, 2.5, 1.5, 6, 4),
-        torch.eye(4, dtype=torch.float64), 0, labels,
-    )  # fmt: skip
-    scores = score_images([frame, frame], RightAboutHalf([frame, frame], NAMES), NAMES)
+    image = LabelledImage(torch.zeros(4, 6, 3, dtype=torch.uint8), labels)
+    scores = score_images([image, image], ImageLabeller(RightAboutHalf(), RightAboutHalf.vocabulary))
     assert scores.images == 2
     assert scores.open_choice.counts[2].tolist() == [0, 18, 18, 0, 0]
     # No image holds a wall, so grounding never chooses it and "chair" wins everywhere.

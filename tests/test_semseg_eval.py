@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib.util
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
+import open3d as o3d
 import pytest
 import torch
 
@@ -27,8 +31,10 @@ from ovseg_ros.evaluation.semseg.features import FeatureCache
 from ovseg_ros.evaluation.semseg.launch import launch
 from ovseg_ros.evaluation.semseg.result import SceneResult
 from ovseg_ros.evaluation.semseg.run import run
-from ovseg_ros.evaluation.semseg.settings import RunSettings, read_settings
+from ovseg_ros.evaluation.semseg.settings import RoomSettings, RunSettings, read_settings
 from ovseg_ros.evaluation.semseg.work import finished
+from ovseg_ros.segmentation import load_segmenter
+from ovseg_ros.segmentation.sam3.space import Sam3Space
 from ovseg_ros.types import Segmentation
 
 SEEDS = (9000, 9001)
@@ -153,7 +159,9 @@ def test_finished_scenes_are_not_done_again(sequential: tuple[RunSettings, dict[
     assert after[0] == before[0] and after[1] > before[1]
     assert SceneResult.read(files[1].parent) is not None
     coarse = replace(settings, map=replace(settings.map, voxel_size=0.1))
-    assert finished(settings, ROOMS[0]) is not None and finished(coarse, ROOMS[0]) is None
+    other = replace(settings, dataset=replace(settings.dataset, classes="replica101"))
+    assert finished(settings, ROOMS[0]) is not None
+    assert finished(coarse, ROOMS[0]) is None and finished(other, ROOMS[0]) is None
 
 
 def test_processes_give_the_same_bits_and_a_killed_one_costs_its_scene_only(
@@ -186,15 +194,75 @@ def launched_and_killed(settings: RunSettings) -> list[tuple[str, str | None]]:
 @pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'ovseg_ros[ray]'"
 )
-def test_ray_gives_the_same_bits(sequential: tuple[RunSettings, dict[str, Any]], rooms: Path, tmp_path: Path) -> None:
-    tables = run(settings_of(rooms, tmp_path, launcher="ray", workers=2))
-    assert numbers(tables) == numbers(sequential[1])
+def test_ray_gives_the_same_bits_and_a_killed_worker_costs_its_scene_only(tmp_path: Path) -> None:
+    import ray
+
+    settings = settings_of(tmp_path / "rooms", tmp_path / "sequential")
+    eight = RoomSettings(tuple(range(9000, 9008)), frames=2, size=(64, 48))
+    settings = replace(settings, dataset=replace(settings.dataset, rooms=eight))
+    expected = run(settings)
+    assert len(expected["scenes"]) == 8
+    on_ray = replace(settings, launcher="ray")
+    try:
+        assert numbers(run(replace(on_ray, out=tmp_path / "ray"))) == numbers(expected)
+        broken = replace(on_ray, out=tmp_path / "killed")
+        killer = threading.Thread(target=kill_a_ray_worker, args=(broken.out / "scenes",), daemon=True)
+        killer.start()
+        tables = run(broken)
+        killer.join()
+        assert list(tables["failed"].values()) == ["its process ended before the scene was done (WorkerCrashedError)"]
+        (lost,) = tables["failed"]
+        assert tables["scenes"] == {name: row for name, row in expected["scenes"].items() if name != lost}
+        assert numbers(run(broken)) == numbers(expected)
+    finally:
+        ray.shutdown()
+
+
+def kill_a_ray_worker(scenes: Path) -> None:
+    """Once two scenes are finished, kill a process that does another."""
+    pause = threading.Event()
+    while len(list(scenes.glob("*/scene.json"))) < 2:
+        pause.wait(0.01)
+    while True:
+        for command in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if command.read_bytes().startswith(b"ray::attempt_scene"):
+                    return os.kill(int(command.parent.name), signal.SIGKILL)
+        pause.wait(0.01)
 
 
 def test_without_ray_one_sentence(rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(OvsegError, match=r"needs Ray, which isn't installed: pip install 'ovseg_ros\[ray\]'"):
         run(settings_of(rooms, tmp_path, launcher="ray"))
+
+
+def test_export_is_read_as_openlex3d_reads_it(rooms: Path, tmp_path: Path) -> None:
+    settings = settings_of(rooms, tmp_path, export=["openlex3d"], clouds=True, map={"voxel_size": 0.1})
+    settings = replace(settings, dataset=replace(settings.dataset, scenes=ROOMS[:1]))
+    names = open_scene(settings.dataset, ROOMS[0]).class_names
+    space = load_segmenter("openseg", "cpu").space
+    run(settings)
+    folder = tmp_path / "openlex3d" / ROOMS[0]
+    cloud = o3d.t.io.read_point_cloud(folder / "point_cloud.pcd")
+    points, colours = cloud.point.positions.numpy(), cloud.point.colors.numpy()
+    index, embeddings = np.load(folder / "index.npy"), np.load(folder / "embeddings.npy")
+    assert len(index) == len(points) == len(colours) and colours.dtype == np.uint8 and colours.std() > 10
+    features = torch.from_numpy(embeddings[index.astype(int)])
+    labels = torch.cosine_similarity(features[:, None], space.encode_text(names)[None], dim=2).argmax(dim=1) + 1
+    mine = read_binary_ply(tmp_path / "scenes" / ROOMS[0] / "prediction.ply")[0]
+    voxels = {tuple(place): label for *place, label in mine[["x", "y", "z", "label"]].tolist()}
+    assert [voxels[place] for place in map(tuple, points.tolist())] == labels.tolist()
+    assert finished(settings, ROOMS[0]) is not None
+    shutil.rmtree(folder)
+    assert finished(settings, ROOMS[0]) is None
+
+
+def test_scores_of_concepts_are_not_exported(rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = SimpleNamespace(space=Sam3Space("sam3/w"), look_for=lambda _: None)
+    monkeypatch.setattr("ovseg_ros.evaluation.semseg.work.load_segmenter", lambda *_: model)
+    with pytest.raises(OvsegError, match="OpenLex3D asks for words of its own, sam3/w only has scores"):
+        run(settings_of(rooms, tmp_path, export=["openlex3d"], backend="sam3"))
 
 
 def test_a_failed_scene_is_named_and_the_rest_goes_on(
@@ -223,6 +291,7 @@ def test_a_defect_leaves_its_traceback(rooms: Path, tmp_path: Path, monkeypatch:
         ({"protokol": "ovo"}, "there is no entry protokol: there are dataset, out, protocol"),
         ({"protocol": "replica"}, "protocol is 'replica': choose one of strict, rayfronts"),
         ({"launcher": "slurm"}, "launcher is 'slurm': choose one of sequential, processes, ray"),
+        ({"export": ["ply"]}, "export is 'ply': choose one of openlex3d"),
         ({"workers": 0}, "workers must be at least 1, got 0"),
         ({"map": {"every": 0}}, "map.every must be at least 1, got 0"),
         ({"map": {"voxel_size": "small"}}, "map.voxel_size is 'small' and should be float"),

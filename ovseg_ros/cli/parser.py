@@ -334,13 +334,19 @@ def _parser() -> argparse.ArgumentParser:
         example="ovseg export flat.ovmap flat.ply --colour label",
     )
     export.add_argument("map", type=Path, metavar="MAP", help="map file, NAME.ovmap")
-    export.add_argument("out", type=Path, metavar="PLY", help="file to write, NAME.ply")
+    export.add_argument("out", type=Path, metavar="OUT", help="file to write, NAME.ply, or folder for openlex3d")
+    export.add_argument(
+        "--format",
+        choices=("ply", "openlex3d"),
+        default="ply",
+        help="a point cloud, or a scene's predictions for the OpenLex3D benchmark (default %(default)s)",
+    )
     export.add_argument(
         "--colour",
         type=_colour,
         default="rgb",
         metavar="rgb|label|query:TEXT",
-        help="of the points: as seen, by likeliest name, or by score for words (default %(default)s)",
+        help="of a PLY's points: as seen, by likeliest name, or by score for words (default %(default)s)",
     )
 
     segment = _verb(

@@ -354,7 +354,22 @@ def merge(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def export(options: argparse.Namespace) -> dict[str, Any]:
-    """Write a point cloud."""
+    """Write a point cloud, or what a benchmark reads."""
+    return {"ply": _export_ply, "openlex3d": _export_openlex3d}[options.format](options)
+
+
+def _export_openlex3d(options: argparse.Namespace) -> dict[str, Any]:
+    from ovseg_ros.evaluation.openlex3d import write_openlex3d
+    from ovseg_ros.mapping import storage
+    from ovseg_ros.segmentation import language_space
+
+    semantic_map = storage.load(options.map)
+    write_openlex3d(options.out, semantic_map, language_space(_space(semantic_map.space)))
+    text = f"{semantic_map.voxel_count} points with their embeddings in {options.out}"
+    return {"points": semantic_map.voxel_count, "out": str(options.out), "text": text}
+
+
+def _export_ply(options: argparse.Namespace) -> dict[str, Any]:
     from ovseg_ros.mapping import storage
     from ovseg_ros.query import label_voxels, score_voxels
     from ovseg_ros.segmentation import language_space

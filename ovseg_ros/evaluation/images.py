@@ -7,11 +7,23 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from ovseg_ros.errors import OvsegError
 from ovseg_ros.evaluation.confusion import Confusion
-from ovseg_ros.evaluation.labelling import label_pixels, pixel_logits
-from ovseg_ros.types import RgbdFrame, Segmenter
+from ovseg_ros.evaluation.labelling import ImageLabeller
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """One image with its truth.
+
+    Attributes:
+        rgb: (H, W, 3) uint8.
+        labels: (H, W) label ids; 0 = unlabelled.
+    """
+
+    rgb: torch.Tensor
+    labels: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -19,8 +31,8 @@ class ImageScores:
     """Pixels over many images.
 
     Attributes:
-        open_choice: each pixel chooses among all class names.
-        grounding: each pixel chooses among the names that its image really holds, as a caption would
+        open_choice: each pixel chooses among all classes.
+        grounding: each pixel chooses among the classes that its image really holds, as a caption would
             tell them (OpenSeg's Grounding mIoU).
         images: how many were counted.
     """
@@ -30,22 +42,20 @@ class ImageScores:
     images: int
 
 
-@torch.inference_mode()
-def score_images(frames: Iterable[RgbdFrame], segmenter: Segmenter, class_names: tuple[str, ...]) -> ImageScores:
-    """Segment each frame and compare with its ground-truth label image; frames are read once.
+def score_images(images: Iterable[LabelledImage], labeller: ImageLabeller) -> ImageScores:
+    """Label each image and compare with its truth; images are read once.
 
     Raises:
-        OvsegError: a frame has no ground truth.
+        OvsegError: the backend can't take an image or a word.
     """
-    open_choice, grounding, images = Confusion.empty(class_names), Confusion.empty(class_names), 0
-    for frame in frames:
-        if frame.semantics is None:
-            raise OvsegError("the frame has no ground-truth labels: choose a recording that has them")
-        truth = frame.semantics.cpu().numpy()
-        logits = pixel_logits(segmenter(frame.rgb), segmenter.space, class_names, *truth.shape)
-        present = [int(label) for label in np.unique(truth) if label > 0]
-        open_choice += Confusion.of(truth, label_pixels(logits), class_names)
+    names = labeller.classes.names
+    everything = range(1, len(names) + 1)
+    open_choice, grounding, count = Confusion.empty(names), Confusion.empty(names), 0
+    for image in images:
+        present = [int(label) for label in np.unique(image.labels) if label > 0]
         if present:
-            grounding += Confusion.of(truth, label_pixels(logits, present), class_names)
-        images += 1
-    return ImageScores(open_choice, grounding, images)
+            chosen, grounded = labeller(image.rgb, (everything, present))
+            open_choice += Confusion.of(image.labels, chosen, names)
+            grounding += Confusion.of(image.labels, grounded, names)
+        count += 1
+    return ImageScores(open_choice, grounding, count)

@@ -11,17 +11,20 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.evaluation.arguments import positive
-from ovseg_ros.evaluation.images import score_images
+from ovseg_ros.evaluation.arguments import image_size, positive
+from ovseg_ros.evaluation.images import LabelledImage, score_images
+from ovseg_ros.evaluation.labelling import ImageLabeller
 from ovseg_ros.evaluation.oracle import OracleSpace
 from ovseg_ros.evaluation.scenes import format_classes, format_report, report, score_scene, without_nan
 from ovseg_ros.mapping import MappingConfig
 from ovseg_ros.segmentation import load_segmenter
 from ovseg_ros.simulation import RoomSequence
 from ovseg_ros.types import RgbdFrame, Segmentation, Segmenter
+from ovseg_ros.vocabulary import Vocabulary
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -61,14 +64,15 @@ def _score_maps(options: argparse.Namespace) -> dict[str, Any]:
 def _score_images(options: argparse.Namespace) -> dict[str, Any]:
     segmenter = load_segmenter(options.backend, options.device)
 
-    def frames() -> Iterator[RgbdFrame]:
+    def views() -> Iterator[LabelledImage]:
         with tqdm(total=options.rooms * options.frames, unit="image", file=sys.stderr) as progress:
             for _, sequence in _rooms(options):
                 for index in range(len(sequence)):
-                    yield sequence[index]
+                    view = sequence.view(index)
+                    yield LabelledImage(torch.from_numpy(view.rgb), view.labels)
                     progress.update()
 
-    scores = score_images(frames(), segmenter, RoomSequence.class_names)
+    scores = score_images(views(), ImageLabeller(segmenter, Vocabulary.from_names(RoomSequence.class_names)))
     return {
         **_settings(options, "rooms-images"),
         "images": scores.images,
@@ -114,7 +118,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rooms", type=positive, default=10, help="how many rooms")
     parser.add_argument("--seed", type=int, default=9000, help="of the first room; the others count up from it")
     parser.add_argument("--frames", type=positive, default=60, help="per room")
-    parser.add_argument("--size", type=_size, default=(320, 240), metavar="WxH", help="of the images")
+    parser.add_argument("--size", type=image_size, default=(320, 240), metavar="WxH", help="of the images")
     parser.add_argument("--voxel-size", type=float, default=0.05, help="metres")
     parser.add_argument("--backend", default="openseg", help="which segmenter to score")
     parser.add_argument("--device", default="cpu")
@@ -123,13 +127,6 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     kind.add_argument("--images", action="store_true", help="score single images, without a map")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser.parse_args(arguments)
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.lower().partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size like 320x240")
-    return int(width), int(height)
 
 
 if __name__ == "__main__":

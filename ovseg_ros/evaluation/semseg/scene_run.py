@@ -45,9 +45,10 @@ class ScoredVoxels:
 
 @dataclass(frozen=True)
 class SceneRun:
-    """One judged scene: its numbers, and the judgement of the protocol's own variant, to be drawn."""
+    """One judged scene: its numbers, its map, and the judgement of the protocol's own variant, to be drawn."""
 
     result: SceneResult
+    semantic_map: SemanticMap
     centres: NDArray[np.float64]
     judgement: Judgement
 
@@ -116,7 +117,7 @@ def run_scene(
     }
     variants = {name: entry for name, (entry, _) in judged.items()}
     result = SceneResult(scene.name, names, variants, facts, settings.numbers_depend_on())
-    return SceneRun(result, voxels.centres, next(iter(judged.values()))[1])
+    return SceneRun(result, maps.model, voxels.centres, next(iter(judged.values()))[1])
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from ovseg_ros.evaluation.truth import BACKGROUND
 from ovseg_ros.mapping import MappingConfig
 
 LAUNCHERS = ("sequential", "processes", "ray")
+EXPORTS = ("openlex3d",)
 NOT_SET = "???"
 """What a configuration file writes where the command line must give a value."""
 T = TypeVar("T")
@@ -115,6 +116,7 @@ class RunSettings:
         seed: of everything that draws.
         features: folder that keeps the model's features between runs; None keeps none.
         clouds: whether each scene's truth, prediction and errors are written as PLY.
+        export: what is written of each scene's map for other benchmarks, of `EXPORTS`.
         overwrite: whether scenes that are finished are done again.
     """
 
@@ -130,12 +132,14 @@ class RunSettings:
     seed: int = 0
     features: Path | None = None
     clouds: bool = True
+    export: tuple[str, ...] = ()
     overwrite: bool = False
 
     def __post_init__(self) -> None:
         for name, value, known in (
             ("protocol", self.protocol, tuple(PROTOCOLS)),
             ("launcher", self.launcher, LAUNCHERS),
+            *(("export", name, EXPORTS) for name in self.export),
         ):
             if value not in known:
                 raise OvsegError(f"{name} is {value!r}: choose one of {', '.join(known)}")
@@ -183,6 +187,7 @@ class RunSettings:
             "seed": self.seed,
             "layout": self.dataset.layout,
             "path": str(self.dataset.path),
+            "classes": self.dataset.classes,
             "truth": self.dataset.truth,
             "seen": self.seen_only,
             "background": list(self.dataset.background),

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ovseg_ros.errors import OvsegError
+from ovseg_ros.evaluation.openlex3d import check_openlex3d, write_openlex3d
 from ovseg_ros.evaluation.semseg.clouds import write_clouds
 from ovseg_ros.evaluation.semseg.data import open_scene
 from ovseg_ros.evaluation.semseg.features import FeatureCache
@@ -32,8 +33,15 @@ def scene_folder(settings: RunSettings, name: str) -> Path:
     return settings.out / SCENES / name
 
 
+def export_folder(settings: RunSettings, kind: str, name: str) -> Path:
+    """Where a scene's files for another benchmark go."""
+    return settings.out / kind / name
+
+
 def finished(settings: RunSettings, name: str) -> SceneResult | None:
-    """The scene's result, if it was finished under these settings."""
+    """The scene's result, if it was finished under these settings and exported as they say."""
+    if not all(export_folder(settings, kind, name).is_dir() for kind in settings.export):
+        return None
     result = SceneResult.read(scene_folder(settings, name))
     return result if result is not None and result.settings == settings.numbers_depend_on() else None
 
@@ -48,6 +56,8 @@ def do_scene(settings: RunSettings, name: str, progress: Progress = iter) -> Non
     with _repeatable(settings):
         scene = open_scene(settings.dataset, name)
         segmenter = _segmenter(settings.backend, device)
+        if settings.export:
+            check_openlex3d(segmenter.space)
         prompted = isinstance(segmenter, PromptedSegmenter)
         if isinstance(segmenter, PromptedSegmenter):
             segmenter.look_for(Vocabulary.from_names(scene.class_names))
@@ -58,6 +68,8 @@ def do_scene(settings: RunSettings, name: str, progress: Progress = iter) -> Non
     folder = scene_folder(settings, name)
     if settings.clouds:
         write_clouds(folder, run)
+    for kind in settings.export:
+        write_openlex3d(export_folder(settings, kind, name), run.semantic_map, segmenter.space)
     run.result.write(folder)
     (folder / ERROR_FILE).unlink(missing_ok=True)
 

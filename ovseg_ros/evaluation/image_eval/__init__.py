@@ -1,0 +1,1 @@
+"""image_eval: a folder of images and label maps through a backend, and into tables."""
