@@ -47,6 +47,8 @@ setup(
         "test": ["pytest"],
         # For evaluations on many machines.
         "ray": ["ray>=2.9"],
+        # For RS2-SAM2's expressions.
+        "rs2sam2": ["sentencepiece>=0.2"],
     },
     entry_points={
         "console_scripts": [

@@ -240,3 +240,37 @@ class PixelClassifier(Protocol):
 
     def classify(self, rgb: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
         """(H, W, 3) uint8 image, (N, D) text vectors -> (H, W) int32: 0, or index of a word plus one."""
+
+
+@dataclass(frozen=True)
+class RefPrediction:
+    """What N expressions mean in one image.
+
+    Attributes:
+        masks: (N, H, W) bool.
+        scores: (N,) float32 0..1, how sure the model is of each mask; 0 where it found nothing.
+    """
+
+    masks: torch.Tensor
+    scores: torch.Tensor
+
+
+class Referrer(Protocol):
+    """A model that finds in an image what an expression means."""
+
+    def refer(
+        self, rgb: torch.Tensor, expressions: Sequence[str], size: tuple[int, int] | None = None
+    ) -> RefPrediction:
+        """Look for each expression by itself.
+
+        Args:
+            rgb: (H, W, 3) uint8 on any device.
+            expressions: "the bridge on the left".
+            size: rows and columns of the masks; the image's by default.
+
+        Returns:
+            Masks and scores on the model's device.
+
+        Raises:
+            OvsegError: for an image or an expression that the model can't take.
+        """

@@ -157,6 +157,7 @@ def test_the_command_finds_rooms_and_answers_about_them(
         (b"hall: " + b"[" * 5000, "can't be read"),
         (b"x" * 4_000_001, "more than 4000000 bytes"),
     ],
+    ids=lambda value: value[:40].decode(errors="replace") if isinstance(value, bytes) else None,
 )
 def test_a_file_that_holds_no_places_is_refused_in_a_sentence(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "places.yaml").write_bytes(content)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ovseg_ros import __version__
-from ovseg_ros.cli import verbs
+from ovseg_ros.cli import refer, regions, verbs
 
 WRITTEN = ("replica", "scannet", "posed_rgbd", "semantic_nerf", "scannetpp", "tum")
 RECORDINGS = ("auto", *WRITTEN, "seven_scenes", "rosbag")
@@ -237,53 +237,23 @@ def _parser() -> argparse.ArgumentParser:
     query.add_argument("--picture", type=Path, metavar="PNG", help="draw the answers into a picture of the map")
     query.add_argument("--view", choices=("top", "corner"), default="top", help="of the picture (default %(default)s)")
 
-    refer = _verb(
+    about = _verb(
         group,
         "refer",
-        verbs.refer,
-        "say which things of a saved map a sentence means",
+        refer.refer,
+        "say what a sentence means in a saved map, a picture or a recording",
         example='ovseg refer flat.ovmap "the chair next to the window" --from 0 0 90',
     )
-    refer.add_argument("map", type=Path, metavar="MAP", help="map file, NAME.ovmap")
-    refer.add_argument(
-        "sentence", metavar="SENTENCE", help='"the largest box on the table", "how many chairs are near the door"'
-    )
-    refer.add_argument(
-        "--from",
-        dest="viewpoint",
-        nargs=3,
-        type=float,
-        metavar=("X", "Y", "DEGREES"),
-        help="where one stands and looks, metres and degrees from x to y, for left and right (default: before each)",
-    )
+    refer.add_arguments(about, DATASETS)
 
-    refer.add_argument(
-        "--regions", type=Path, metavar="YAML", help='named places, for "in the kitchen"; see ovseg regions'
-    )
-
-    regions = _verb(
+    rooms_of = _verb(
         group,
         "regions",
-        verbs.regions,
+        regions.regions,
         "find the rooms of a saved map, for sentences such as 'the chairs in the kitchen'",
         example="ovseg regions flat.ovmap -o flat.yaml",
     )
-    regions.add_argument("map", type=Path, metavar="MAP", help="made with --layers occupancy, or more")
-    regions.add_argument(
-        "-o",
-        "--out",
-        type=Path,
-        required=True,
-        metavar="YAML",
-        help="places with rectangles; give them better names there",
-    )
-    regions.add_argument(
-        "--door-width", type=float, default=1.0, metavar="M", help="openings up to this wide part rooms (default 1.0)"
-    )
-    regions.add_argument(
-        "--floor", type=float, metavar="Z", help="height of the floor, metres (default: the highest seen)"
-    )
-    regions.add_argument("--picture", type=Path, metavar="PNG", help="write the rooms' names into a picture of the map")
+    regions.add_arguments(rooms_of)
 
     locate = _verb(
         group,

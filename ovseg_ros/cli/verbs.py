@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
+from ovseg_ros.cli.shared import bag_options, open_recording, progress_bar, space_id
 from ovseg_ros.errors import OvsegError
 
 DEMO_WORDS = ("chair", "table", "window", "sofa", "bottle", "plant", "television", "piano")
@@ -55,7 +53,7 @@ def rooms(options: argparse.Namespace) -> dict[str, Any]:
     width, height = options.size
     sequence = RoomSequence(options.seed, options.frames, width, height, noise=not options.no_noise)
     started = time.perf_counter()
-    frames = (sequence[index] for index in _bar("rendering")(range(len(sequence))))
+    frames = (sequence[index] for index in progress_bar("rendering")(range(len(sequence))))
     count = write_sequence(frames, sequence.mesh(), options.out, options.layout, sequence.class_names)
     rate = count / (time.perf_counter() - started)
     text = f"{count} frames of a {sequence.room.kind} in {options.out} ({options.layout}), {rate:.1f} frames/s"
@@ -87,11 +85,11 @@ def map_(options: argparse.Namespace) -> dict[str, Any]:
     )
     keyframes = KeyframeConfig(options.keyframe_distance, options.keyframe_angle, options.keyframe_period)
     storage.check_target(options.out)
-    sequence = _open(options.sequence, options.dataset, _bag_options(options))
+    sequence = open_recording(options.sequence, options.dataset, bag_options(options))
     device = resolve_device(options.device)
     semantic_map, report = build_map(
         sequence, load_segmenter(options.backend, device), config,
-        every=options.every, keyframes=keyframes, device=device, progress=_bar("mapping"),
+        every=options.every, keyframes=keyframes, device=device, progress=progress_bar("mapping"),
     )  # fmt: skip
     if not report.frames:
         causes = "; ".join(report.reasons.values())
@@ -121,11 +119,11 @@ def record(options: argparse.Namespace) -> dict[str, Any]:
     from ovseg_ros.datasets import write_rosbag
     from ovseg_ros.types import InvalidFrameError, RgbdFrame
 
-    sequence = _open(options.sequence, options.dataset)
+    sequence = open_recording(options.sequence, options.dataset)
     skipped: Counter[str] = Counter()
 
     def frames() -> Iterator[RgbdFrame]:
-        for index in _bar("recording")(range(len(sequence))):
+        for index in progress_bar("recording")(range(len(sequence))):
             try:
                 yield sequence[index]
             except InvalidFrameError as error:
@@ -146,7 +144,7 @@ def query(options: argparse.Namespace) -> dict[str, Any]:
     from ovseg_ros.segmentation import language_space
 
     semantic_map = storage.load(options.map)
-    space = language_space(_space(semantic_map.space))
+    space = language_space(space_id(semantic_map.space))
     limits = {"min_score": options.min_score, "max_matches": options.max_matches}
     given = {name: value for name, value in limits.items() if value is not None}
     matches = ask(semantic_map, space, options.text, **given)
@@ -182,96 +180,6 @@ def query(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def refer(options: argparse.Namespace) -> dict[str, Any]:
-    """Say which things of a saved map a sentence means."""
-    import numpy as np
-
-    from ovseg_ros.mapping import storage
-    from ovseg_ros.referring import MapScene, Viewpoint, parse_request, read_regions, resolve
-    from ovseg_ros.segmentation import language_space
-
-    request = parse_request(options.sentence)
-    places = {} if options.regions is None else read_regions(options.regions)
-    semantic_map = storage.load(options.map)
-    scene = MapScene(semantic_map, language_space(_space(semantic_map.space)), regions=places)
-    viewpoint = None
-    if options.viewpoint is not None:
-        x, y, degrees = options.viewpoint
-        viewpoint = Viewpoint(np.array([x, y, 0.0]), math.radians(degrees))
-    answer = resolve(request, scene, viewpoint)
-    candidates = []
-    lines = [f"{answer.status.value}: {answer.message}"]
-    for candidate in answer.candidates:
-        thing, position = scene.things[candidate.index], scene.boxes.centres[candidate.index].tolist()
-        reasons: list[dict[str, Any]] = [
-            {"relation": support.relation, "objects": [scene.things[i].id for i in support.anchors]}
-            for support in candidate.support
-        ]
-        candidates.append(
-            {
-                "object_id": thing.id,
-                "label": thing.label,
-                "score": candidate.score,
-                "position": position,
-                "size": scene.boxes.sizes[candidate.index].tolist(),
-                "yaw": float(scene.boxes.yaws[candidate.index]),
-                "reasons": reasons,
-            }
-        )
-        names = {thing.id: f"{thing.label} {thing.id}" for thing in scene.things}
-        because = "".join(
-            f", {reason['relation']} {' and '.join(names[number] for number in reason['objects'])}"
-            for reason in reasons
-        )
-        lines.append(
-            f"{thing.label} {thing.id:<6} {candidate.score:4.2f}  at ({position[0]:.2f}, {position[1]:.2f}, "
-            f"{position[2]:.2f}) m{because}"
-        )
-    return {
-        "map_revision": semantic_map.revision,
-        "status": answer.status.value,
-        "frame": answer.frame.value,
-        "count": answer.count,
-        "request": request.to_json(),
-        "candidates": candidates,
-        "text": "\n".join(lines),
-    }
-
-
-def regions(options: argparse.Namespace) -> dict[str, Any]:
-    """Find the rooms of a map, and what stands in each."""
-    from collections import Counter
-
-    from ovseg_ros.evaluation.semseg.files import write_text
-    from ovseg_ros.mapping import storage
-    from ovseg_ros.query import segment_rooms
-    from ovseg_ros.referring import MapScene, format_regions, inside_place, place_of
-    from ovseg_ros.segmentation import language_space
-
-    semantic_map = storage.load(options.map)
-    rooms = segment_rooms(semantic_map, door_width=options.door_width, floor=options.floor)
-    scene = MapScene(semantic_map, language_space(_space(semantic_map.space)))
-    places = {f"room {number}": place_of(room) for number, room in enumerate(rooms, 1)}
-    found, lines = [], []
-    for (name, place), room in zip(places.items(), rooms, strict=True):
-        share = inside_place(scene.boxes, place)
-        things = Counter(thing.label for thing, inside in zip(scene.things, share, strict=True) if inside > 0.5)
-        found.append({"name": name, "area": room.area, "things": dict(things)})
-        words = ", ".join(f"{count} {label}" if count > 1 else label for label, count in things.most_common())
-        lines.append(f"{name:10} {room.area:6.1f} m2  {words or 'nothing that has a name'}")
-    write_text(options.out, format_regions(places))
-    lines.append(
-        f"{len(rooms)} rooms in {options.out}: give them names there, then ovseg refer --regions {options.out}"
-    )
-    if options.picture is not None:
-        from ovseg_ros.visualization.pictures import Mark, render_map, write_picture
-
-        marks = [Mark(name, room.middle, note=f"{room.area:.1f} m2") for name, room in zip(places, rooms, strict=True)]
-        write_picture(options.picture, render_map(semantic_map, "top", marks))
-        lines.append(f"picture: {options.picture}")
-    return {"rooms": found, "out": str(options.out), "text": "\n".join(lines)}
-
-
 def locate(options: argparse.Namespace) -> dict[str, Any]:
     """Say where to stand."""
     from dataclasses import asdict
@@ -283,7 +191,7 @@ def locate(options: argparse.Namespace) -> dict[str, Any]:
 
     semantic_map = storage.load(options.map)
     config = GoalConfig() if options.clearance is None else GoalConfig(clearance=options.clearance)
-    located = locate(semantic_map, language_space(_space(semantic_map.space)), options.text, options.robot, config)
+    located = locate(semantic_map, language_space(space_id(semantic_map.space)), options.text, options.robot, config)
     lines = [located.sentence, f"facing {math.degrees(located.yaw):.0f} degrees, {located.visible:.0%} of it in sight"]
     found = located.found
     if options.picture is not None:
@@ -364,7 +272,7 @@ def _export_openlex3d(options: argparse.Namespace) -> dict[str, Any]:
     from ovseg_ros.segmentation import language_space
 
     semantic_map = storage.load(options.map)
-    write_openlex3d(options.out, semantic_map, language_space(_space(semantic_map.space)))
+    write_openlex3d(options.out, semantic_map, language_space(space_id(semantic_map.space)))
     text = f"{semantic_map.voxel_count} points with their embeddings in {options.out}"
     return {"points": semantic_map.voxel_count, "out": str(options.out), "text": text}
 
@@ -379,10 +287,10 @@ def _export_ply(options: argparse.Namespace) -> dict[str, Any]:
     kind, _, words = options.colour.partition(":")
     columns: dict[str, Any] = {}
     if kind == "label":
-        labels, _ = label_voxels(semantic_map, language_space(_space(semantic_map.space)))
+        labels, _ = label_voxels(semantic_map, language_space(space_id(semantic_map.space)))
         columns["labels"] = labels.cpu().numpy()
     elif kind == "query":
-        space = language_space(_space(semantic_map.space))
+        space = language_space(space_id(semantic_map.space))
         columns["scores"] = score_voxels(semantic_map, space, [words])[0].cpu().numpy()
     write_point_cloud(options.out, semantic_map, **columns)
     text = f"{semantic_map.voxel_count} points in {options.out}"
@@ -415,38 +323,3 @@ def backends(_: argparse.Namespace) -> dict[str, Any]:
     )
     text += "\nchoose one with --backend NAME, or with the nodes' parameter backend"
     return {"backends": [asdict(entry) for entry in entries], "text": text}
-
-
-def _bag_options(options: argparse.Namespace) -> Any:
-    """What --topic and --slop say, or None."""
-    from ovseg_ros.datasets import BagOptions
-
-    if not options.topic and options.slop is None:
-        return None
-    slop = {} if options.slop is None else {"slop": options.slop}
-    return BagOptions(topics=dict(options.topic), **slop)
-
-
-def _open(sequence: str, dataset: str, bag: Any = None) -> Any:
-    """The recording that ``SEQUENCE --dataset`` names."""
-    from ovseg_ros.datasets import open_sequence
-    from ovseg_ros.simulation import RoomSequence
-
-    if dataset == "rooms":
-        if not sequence.isdigit():
-            raise OvsegError(f"with --dataset rooms, SEQUENCE is the seed of a room, got {sequence!r}")
-        return RoomSequence(int(sequence))
-    return open_sequence(sequence, dataset, bag)
-
-
-def _space(space: str | None) -> str:
-    if space is None:
-        raise OvsegError("the map is empty and has no feature space: map some frames first")
-    return space
-
-
-def _bar(name: str) -> Callable[..., Any]:
-    """A progress bar on a terminal, nothing elsewhere."""
-    from tqdm import tqdm
-
-    return partial(tqdm, desc=name, unit="frame", disable=None, file=sys.stderr)

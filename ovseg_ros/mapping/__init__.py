@@ -9,6 +9,7 @@ from ovseg_ros.mapping.map_object import MapObject
 from ovseg_ros.mapping.merging import merge, merge_all
 from ovseg_ros.mapping.semantic_map import SemanticMap
 from ovseg_ros.mapping.submaps import Submaps
+from ovseg_ros.mapping.votes import VoxelVotes
 
 __all__ = [
     "LAYERS",
@@ -17,6 +18,7 @@ __all__ = [
     "MappingConfig",
     "SemanticMap",
     "Submaps",
+    "VoxelVotes",
     "build_fusion_operator",
     "group_colours",
     "mean_features",

@@ -3,7 +3,7 @@
 from ovseg_ros.segmentation.device import release_device_memory, resolve_device
 from ovseg_ros.segmentation.labels import label_image
 from ovseg_ros.segmentation.pixels import PixelLabeller, PixelLabels
-from ovseg_ros.segmentation.registry import BackendInfo, backends, language_space, load_segmenter
+from ovseg_ros.segmentation.registry import BackendInfo, backends, language_space, load_referrer, load_segmenter
 
 __all__ = [
     "BackendInfo",
@@ -12,6 +12,7 @@ __all__ = [
     "backends",
     "label_image",
     "language_space",
+    "load_referrer",
     "load_segmenter",
     "release_device_memory",
     "resolve_device",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Protocol, cast
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.segmentation.device import resolve_device
-from ovseg_ros.types import LanguageSpace, Segmenter
+from ovseg_ros.types import LanguageSpace, Referrer, Segmenter
 
 BACKENDS = {
     "openseg": "ovseg_ros.segmentation.openseg.backend",
@@ -17,6 +18,9 @@ BACKENDS = {
     "sam3": "ovseg_ros.segmentation.sam3.backend",
 }
 """Name -> module, imported when it is asked for. The ids of a backend's spaces start with its name."""
+
+REFERRERS = {"rs2sam2": "ovseg_ros.segmentation.rs2sam2.backend"}
+"""The same for models that answer expressions about images, and make no features of them."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,16 @@ class BackendModule(Protocol):
         """The space with this id, without the image model; OvsegError if the installed weights have another."""
 
 
+class ReferrerModule(Protocol):
+    """The two functions that the module of a referring model has."""
+
+    def describe(self) -> BackendInfo:
+        """What `ovseg backends` shows; loads nothing."""
+
+    def load(self, device: str, weights: Path | None) -> Referrer:
+        """The referrer, ready to use on ``cpu`` or ``cuda``, from a folder or from where its settings say."""
+
+
 def load_segmenter(backend: str, device: str = "auto") -> Segmenter:
     """A backend, ready to segment.
 
@@ -62,6 +76,22 @@ def load_segmenter(backend: str, device: str = "auto") -> Segmenter:
         OvsegError: for an unknown backend or device, or weights that can't be loaded.
     """
     return _module(backend).load(resolve_device(device))
+
+
+def load_referrer(backend: str, device: str = "auto", weights: Path | None = None) -> Referrer:
+    """A referring model, ready to use.
+
+    Args:
+        backend: a name in REFERRERS.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        weights: folder; where the backend's settings say by default.
+
+    Raises:
+        OvsegError: for an unknown backend or device, or weights that can't be loaded.
+    """
+    if backend not in REFERRERS:
+        raise OvsegError(f"there is no referring backend {backend!r}: choose one of {', '.join(REFERRERS)}")
+    return cast(ReferrerModule, import_module(REFERRERS[backend])).load(resolve_device(device), weights)
 
 
 def language_space(space_id: str) -> LanguageSpace:
@@ -81,7 +111,8 @@ def language_space(space_id: str) -> LanguageSpace:
 
 def backends() -> tuple[BackendInfo, ...]:
     """All backends, installed or not."""
-    return tuple(_module(name).describe() for name in BACKENDS)
+    referrers = (cast(ReferrerModule, import_module(module)) for module in REFERRERS.values())
+    return (*(_module(name).describe() for name in BACKENDS), *(referrer.describe() for referrer in referrers))
 
 
 def _module(name: str) -> BackendModule:

@@ -1,0 +1,137 @@
+"""A sentence and a recording: what a model finds in the images, brought to one place in the world.
+
+For cameras that look at the thing from several poses, such as a drone's that look down.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from ovseg_ros.errors import OvsegError
+from ovseg_ros.mapping import MappingConfig, VoxelVotes
+from ovseg_ros.query import UprightBox, upright_box
+from ovseg_ros.query.components import connected_voxels
+from ovseg_ros.types import InvalidFrameError, Referrer, RgbdFrame
+
+MIN_SHARE = 0.5
+MIN_VIEWS = 2
+MAX_GAP = 1
+"""Empty voxels that may lie between two of one thing."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a thing is.
+
+    Attributes:
+        box: around its voxels, in the frame of the poses.
+        keys: (n,) int64 its packed voxels.
+        shares: (n,) float32: of the views that judged each voxel, the part in which it was inside the mask.
+        views: the most that judged one of its voxels.
+        voxel_size: metres.
+    """
+
+    box: UprightBox
+    keys: torch.Tensor
+    shares: torch.Tensor
+    views: int
+    voxel_size: float
+
+    @property
+    def score(self) -> float:
+        """Mean share, 0..1."""
+        return float(self.shares.mean())
+
+
+@dataclass(frozen=True)
+class Search:
+    """What came of looking through a recording.
+
+    Attributes:
+        place: None if no voxel was inside often enough.
+        frames: frames looked at.
+        masks: of these, frames in which the model found something.
+        skipped: cause -> number of frames that could not be used.
+    """
+
+    place: Place | None
+    frames: int
+    masks: int
+    skipped: dict[str, int] = field(default_factory=dict)
+
+
+def find_in_recording(
+    sequence: Sequence[RgbdFrame],
+    referrer: Referrer,
+    expression: str,
+    config: MappingConfig,
+    *,
+    every: int = 1,
+    min_share: float = MIN_SHARE,
+    device: str = "cpu",
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> Search:
+    """Ask a model about each frame, and say where its masks agree.
+
+    A model that knows nothing of the other images may mean other things in some of them. So each view gives each voxel
+    that it sees one vote. Of the connected parts that enough views call inside, the place is the one that most views
+    agree on; votes decide between equals. A large mask that is wrong in two views doesn't outweigh a small thing.
+
+    Args:
+        sequence: frames with depth and poses; damaged ones are skipped and counted.
+        referrer: the model.
+        expression: "the bridge on the left".
+        config: voxel size, depth range and region.
+        every: use every n-th frame.
+        min_share: of a voxel's views, the part that must have it inside, above 0 and at most 1.
+        device: where votes are counted.
+        progress: wraps the frame numbers, as tqdm does.
+
+    Raises:
+        OvsegError: for a ``min_share`` out of range, an expression that the model can't take, or a recording of which
+            no frame could be used.
+    """
+    if not 0 < min_share <= 1:
+        raise OvsegError(f"min_share must be above 0 and at most 1, got {min_share}: 0.5 asks for half of the views")
+    votes = VoxelVotes(config, device)
+    skipped: Counter[str] = Counter()
+    reason = "it has none"
+    frames = masks = 0
+    for number in progress(range(0, len(sequence), every)):
+        try:
+            frame = sequence[number]
+            mask = referrer.refer(frame.rgb, [expression]).masks[0]
+            votes.add(frame, mask)
+            frames, masks = frames + 1, masks + bool(mask.any())
+        except InvalidFrameError as error:
+            skipped[error.cause] += 1
+            reason = f"frame {number}: {error}"
+    if not frames:
+        raise OvsegError(f"no frame of the recording could be used: {reason}")
+    return Search(_place(votes, min_share, min(MIN_VIEWS, frames)), frames, masks, dict(skipped))
+
+
+def _place(votes: VoxelVotes, min_share: float, min_views: int) -> Place | None:
+    shares = votes.inside / votes.views
+    chosen = ((votes.views >= min_views) & (shares >= min_share)).nonzero().squeeze(1)
+    if not len(chosen):
+        return None
+    keys, inside = votes.keys[chosen], votes.inside[chosen]
+    parts, counts = connected_voxels(keys.cpu().numpy(), MAX_GAP), inside.cpu().numpy()
+    agreeing = np.zeros(parts.max() + 1, counts.dtype)
+    np.maximum.at(agreeing, parts, counts)
+    best = np.lexsort((np.bincount(parts, counts), agreeing))[-1]
+    within = torch.from_numpy(parts == best).to(chosen.device)
+    rows = chosen[within]
+    return Place(
+        box=upright_box(keys[within], votes.config.voxel_size),
+        keys=keys[within],
+        shares=shares[rows],
+        views=int(votes.views[rows].max()),
+        voxel_size=votes.config.voxel_size,
+    )
