@@ -47,6 +47,8 @@ setup(
         "test": ["pytest"],
         # For evaluations on many machines.
         "ray": ["ray>=2.9"],
+        # For the OpenSeg release.
+        "openseg-tf": ["tensorflow>=2.16"],
         # For RS2-SAM2's expressions.
         "rs2sam2": ["sentencepiece>=0.2"],
     },

@@ -11,29 +11,32 @@ from safetensors import SafetensorError, safe_open
 
 from ovseg_ros.errors import OvsegError
 
-PATTERNS = ("*.json", "*.safetensors")
+WEIGHTS = ("*.safetensors",)
+SMALL_FILES = "*.json"
+"""Pattern of a model's settings and words."""
 
 SAMPLES, SAMPLE_BYTES = 256, 4096
 """Gigabytes need not be read to tell two trainings of a model apart: pages spread over each file do."""
 
 
-def model_folder(model: str, needed: tuple[str, ...]) -> Path:
-    """The folder of ``model`` with the ``needed`` files and at least one ``*.safetensors``.
+def model_folder(model: str, needed: tuple[str, ...], weights: tuple[str, ...] = WEIGHTS) -> Path:
+    """The folder of ``model`` with the ``needed`` files and its ``weights``.
 
     Args:
         model: a local folder, or an id such as ``google/siglip2-so400m-patch16-naflex``, which is downloaded once
             unless ``HF_HUB_OFFLINE`` is set.
         needed: file names.
+        weights: patterns of its large files, of which one at least must be there.
 
     Raises:
         OvsegError: with what is missing and the command that fetches it.
     """
     local = Path(model).expanduser()
     if local.is_dir():
-        missing = _missing(local, needed)
+        missing = _missing(local, needed, weights)
         if missing:
             raise OvsegError(
-                f"{local} has no {missing}: give the folder of a whole model, as {_command('ID')} makes it"
+                f"{local} has no {missing}: give the folder of a whole model, as {_command('ID', weights)} makes it"
             )
         return local
     if local.is_absolute() or model.startswith("."):
@@ -44,14 +47,16 @@ def model_folder(model: str, needed: tuple[str, ...]) -> Path:
     # First without the network: a robot that has the files must not wait for it.
     for offline in (True, False):
         try:
-            folder = Path(snapshot_download(model, allow_patterns=list(PATTERNS), local_files_only=offline))
+            folder = Path(snapshot_download(model, allow_patterns=[SMALL_FILES, *weights], local_files_only=offline))
         except (OSError, ValueError) as error:
             reason = shortened(error)
             continue
-        if not _missing(folder, needed):
+        if not _missing(folder, needed, weights):
             return folder
-        reason = f"{folder} has no {_missing(folder, needed)}"
-    raise OvsegError(f"{model} is not on this machine ({reason}): fetch it with {_command(model)}, or name its folder")
+        reason = f"{folder} has no {_missing(folder, needed, weights)}"
+    raise OvsegError(
+        f"{model} is not on this machine ({reason}): fetch it with {_command(model, weights)}, or name its folder"
+    )
 
 
 def files_digest(paths: list[Path]) -> str:
@@ -94,12 +99,12 @@ def shortened(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def _missing(folder: Path, needed: tuple[str, ...]) -> str:
+def _missing(folder: Path, needed: tuple[str, ...], weights: tuple[str, ...]) -> str:
     missing = [name for name in needed if not (folder / name).is_file()]
-    if not any(folder.glob("*.safetensors")):
-        missing.append("*.safetensors")
+    if not any(path for pattern in weights for path in folder.glob(pattern)):
+        missing.append(" or ".join(weights))
     return " and no ".join(missing)
 
 
-def _command(model: str) -> str:
-    return f"`hf download {model} " + " ".join(f"--include '{pattern}'" for pattern in PATTERNS) + "`"
+def _command(model: str, weights: tuple[str, ...]) -> str:
+    return f"`hf download {model} " + " ".join(f"--include '{pattern}'" for pattern in (SMALL_FILES, *weights)) + "`"

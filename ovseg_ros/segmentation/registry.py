@@ -14,6 +14,7 @@ from ovseg_ros.types import LanguageSpace, Referrer, Segmenter
 
 BACKENDS = {
     "openseg": "ovseg_ros.segmentation.openseg.backend",
+    "openseg_tf": "ovseg_ros.segmentation.openseg_tf.backend",
     "radseg": "ovseg_ros.segmentation.radseg.backend",
     "sam3": "ovseg_ros.segmentation.sam3.backend",
 }
