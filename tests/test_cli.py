@@ -275,7 +275,7 @@ def test_an_unknown_backend_is_named(recording: Path, tmp_path: Path, capsys: py
 
 def test_backends_names_weights_and_licence(capsys: pytest.CaptureFixture[str]) -> None:
     entries = numbers(capsys, "backends")["backends"]
-    assert [entry["name"] for entry in entries] == ["openseg", "radseg", "sam3", "rs2sam2"]
+    assert [entry["name"] for entry in entries] == ["openseg", "openseg_tf", "radseg", "sam3", "rs2sam2"]
     entry = entries[0]
     assert entry["installed"] is True
     assert "Apache-2.0" in entry["licence"]
