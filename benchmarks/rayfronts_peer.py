@@ -31,7 +31,7 @@ NAMED_ONLY = {
     "rayfronts.visualizers": ("Mapping3DVisualizer",),
     "rayfronts.image_encoders": ("ImageEncoder", "ImageSpatialEncoder"),
 }
-EVALUATOR_NAMES_ONLY = ("rerun", "rayfronts.datasets")
+EVALUATOR_NAMES_ONLY = ("rerun", "rayfronts.datasets", "rayfronts_cpp")
 RAYS_PER_FRAME = 1000
 """Rays that a frame casts at most, as in ours. Without that limit, its default, it takes gigabytes for some frames."""
 
@@ -113,8 +113,8 @@ def cosines(checkout: Path, queries: torch.Tensor, features: torch.Tensor) -> to
     return result
 
 
-def evaluator(checkout: Path) -> ModuleType:
-    """scripts/semseg_eval.py, whose functions then run on the CPU too. It needs hydra-core and scikit-learn.
+def evaluator(checkout: Path, script: str = "semseg_eval") -> ModuleType:
+    """A file of scripts/, whose functions then run on the CPU too. It needs hydra-core and scikit-learn.
 
     Raises:
         OvsegError: ``checkout`` is none, or one of the two isn't installed.
@@ -127,7 +127,7 @@ def evaluator(checkout: Path) -> ModuleType:
         torch.Tensor.cuda = lambda self: self  # type: ignore[assignment, method-assign]
     sys.path.append(str(checkout.resolve() / "scripts"))
     try:
-        return importlib.import_module("semseg_eval")
+        return importlib.import_module(script)
     except ModuleNotFoundError as error:
         raise OvsegError(
             f"RayFronts' evaluation needs the module {error.name}: pip install hydra-core scikit-learn"
@@ -176,7 +176,7 @@ def _bare_module(name: str, **contents: object) -> None:
     vars(sys.modules.setdefault(name, ModuleType(name))).update(contents)
 
 
-def scatter(src: torch.Tensor, index: torch.Tensor, dim: int, out: torch.Tensor, reduce: str) -> torch.Tensor:
+def scatter(src: torch.Tensor, index: torch.Tensor, dim: int, out: torch.Tensor, reduce: str = "sum") -> torch.Tensor:
     """torch_scatter.scatter as far as the mapper calls it (torch_scatter 2.1.2, scatter.py).
 
     Its sum and mean are Python around ``Tensor.scatter_add_`` too: nothing is lost by restating them.

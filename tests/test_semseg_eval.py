@@ -32,7 +32,7 @@ from ovseg_ros.evaluation.semseg.launch import launch
 from ovseg_ros.evaluation.semseg.result import SceneResult
 from ovseg_ros.evaluation.semseg.run import run
 from ovseg_ros.evaluation.semseg.settings import RoomSettings, RunSettings, read_settings
-from ovseg_ros.evaluation.semseg.work import finished
+from ovseg_ros.evaluation.semseg.work import attempt_scene, finished
 from ovseg_ros.segmentation import load_segmenter
 from ovseg_ros.segmentation.sam3.space import Sam3Space
 from ovseg_ros.types import Segmentation
@@ -95,7 +95,7 @@ def test_command_gives_all_files(rooms: Path, tmp_path: Path, capsys: pytest.Cap
 
 
 CONFIGS = config_folder()
-NAMES = sorted(file.stem for file in CONFIGS.glob("*.yaml") if file.stem != "base")
+NAMES = sorted(file.stem for file in CONFIGS.glob("*.yaml") if not file.stem.endswith(("base", "srchvol")))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -186,7 +186,7 @@ def launched_and_killed(settings: RunSettings) -> list[tuple[str, str | None]]:
     pause = threading.Event()
     killer = threading.Thread(target=kill)
     killer.start()
-    outcomes = list(launch(settings, ROOMS))
+    outcomes = list(launch(settings, ROOMS, attempt_scene))
     killer.join()
     return outcomes
 

@@ -33,7 +33,7 @@ def regions(options: argparse.Namespace) -> dict[str, Any]:
     """Find the rooms of a map, and what stands in each."""
     from collections import Counter
 
-    from ovseg_ros.evaluation.semseg.files import write_text
+    from ovseg_ros.files import write_text
     from ovseg_ros.mapping import storage
     from ovseg_ros.query import segment_rooms
     from ovseg_ros.referring import MapScene, format_regions, inside_place, place_of

@@ -11,10 +11,10 @@ from typing import Any
 
 from ovseg_ros.evaluation.confusion import Confusion
 from ovseg_ros.evaluation.scenes import format_classes, without_nan
-from ovseg_ros.evaluation.semseg.files import write_text
 from ovseg_ros.evaluation.semseg.picture import confusion_picture
 from ovseg_ros.evaluation.semseg.result import SceneResult
 from ovseg_ros.evaluation.semseg.tables import COLUMNS
+from ovseg_ros.files import write_text
 from ovseg_ros.visualization import write_picture
 
 RESULTS_FILE = "results.json"
@@ -22,9 +22,9 @@ RESULTS_FILE = "results.json"
 
 def write_report(out: Path, tables: dict[str, Any], results: Sequence[SceneResult]) -> None:
     """Write ``results.json``, ``scenes.csv``, ``classes.csv``, ``results.md`` and ``confusion.png``."""
-    write_text(out / "scenes.csv", _csv(("protocol", "variant", "answers", "scene", *COLUMNS), _scene_rows(tables)))
+    write_text(out / "scenes.csv", csv_text(("protocol", "variant", "answers", "scene", *COLUMNS), _scene_rows(tables)))
     write_text(
-        out / "classes.csv", _csv(("protocol", "variant", "class", "IoU", "recall", "count"), _class_rows(tables))
+        out / "classes.csv", csv_text(("protocol", "variant", "class", "IoU", "recall", "count"), _class_rows(tables))
     )
     write_text(out / "results.md", as_markdown(tables))
     own = [result.variants[tables["variant"]].model.confusion for result in results]
@@ -91,7 +91,8 @@ def _class_rows(tables: dict[str, Any]) -> Iterable[Sequence[object]]:
             yield tables["protocol"], variant, name, row["IoU"], row["recall"], row["count"]
 
 
-def _csv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def csv_text(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A head and rows as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(head)

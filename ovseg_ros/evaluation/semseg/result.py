@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ovseg_ros.evaluation.confusion import Confusion
 from ovseg_ros.evaluation.scenes import without_nan
-from ovseg_ros.evaluation.semseg.files import write_text
+from ovseg_ros.files import write_text
 
 FILE = "scene.json"
 

@@ -73,7 +73,7 @@ def run_scene(
     started = time.perf_counter()
     protocol, names, voxel_size = settings.rules, scene.class_names, settings.voxel_size
     used = range(0, len(scene.frames), settings.every)
-    truth = scene.ground_truth(voxel_size, _readable(scene.frames, used))
+    truth = scene.ground_truth(voxel_size, readable(scene.frames, used))
     oracle = OracleSpace([name for name, present in zip(names, truth.present, strict=True) if present])
     if not oracle.class_names:
         raise OvsegError(f"the ground truth of {scene.name} has no label: check dataset.truth and the class list")
@@ -177,7 +177,7 @@ def _judge(
     return VariantResult(model, best, judged.scored, judged.present), judged
 
 
-def _readable(frames: Frames, used: Iterable[int]) -> Iterable[RgbdFrame]:
+def readable(frames: Frames, used: Iterable[int]) -> Iterable[RgbdFrame]:
     """Those of the frames that aren't damaged."""
     for index in used:
         try:

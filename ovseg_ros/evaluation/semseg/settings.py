@@ -203,10 +203,11 @@ def read_settings(entries: Mapping[str, Any]) -> RunSettings:
     Raises:
         OvsegError: naming an entry that is unknown, missing, or of the wrong kind.
     """
-    return _made(RunSettings, entries, "")
+    return read_as(RunSettings, entries)
 
 
-def _made(kind: type[T], entries: Mapping[str, Any], where: str) -> T:
+def read_as(kind: type[T], entries: Mapping[str, Any], where: str = "") -> T:
+    """As `read_settings`, for any frozen dataclass of settings; ``where`` is before the names of its entries."""
     hints = get_type_hints(kind)
     known = {entry.name: entry for entry in fields(kind)}  # type: ignore[arg-type]
     for name in entries:
@@ -229,7 +230,7 @@ def _converted(hint: Any, value: Any, name: str) -> Any:
     if get_origin(hint) in (Union, types.UnionType):
         return None if value is None else _converted(get_args(hint)[0], value, name)
     if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, Mapping):
-        return _made(hint, value, f"{name}.")
+        return read_as(hint, value, f"{name}.")
     match hint, value:
         case _, bool() if hint is bool:
             return value

@@ -56,7 +56,7 @@ def tabulate(settings: RunSettings, results: Sequence[SceneResult], failed: Mapp
         "protocol_source": rules.source,
         "settings": settings.numbers_depend_on(),
         "versions": versions(),
-        "seeds": {"run": settings.seed, "bootstrap": settings.seed, "rooms": _room_seeds(settings)},
+        "seeds": {"run": settings.seed, "bootstrap": settings.seed, "rooms": room_seeds(settings)},
     }
 
 
@@ -177,5 +177,6 @@ def _known_mean(values: Sequence[float]) -> float:
     return sum(known) / len(known) if known else math.nan
 
 
-def _room_seeds(settings: RunSettings) -> list[int]:
+def room_seeds(settings: RunSettings) -> list[int]:
+    """Of generated rooms; none for recordings."""
     return list(settings.dataset.rooms.seeds) if settings.dataset.rooms is not None else []

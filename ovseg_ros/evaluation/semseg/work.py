@@ -4,28 +4,49 @@ from __future__ import annotations
 
 import random
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.evaluation.openlex3d import check_openlex3d, write_openlex3d
+from ovseg_ros.evaluation.scene import RecordedScene
 from ovseg_ros.evaluation.semseg.clouds import write_clouds
 from ovseg_ros.evaluation.semseg.data import open_scene
 from ovseg_ros.evaluation.semseg.features import FeatureCache
-from ovseg_ros.evaluation.semseg.files import write_text
 from ovseg_ros.evaluation.semseg.result import SceneResult
 from ovseg_ros.evaluation.semseg.scene_run import Progress, Segment, run_scene
 from ovseg_ros.evaluation.semseg.settings import RunSettings
+from ovseg_ros.files import write_text
 from ovseg_ros.segmentation import load_segmenter, resolve_device
-from ovseg_ros.types import PromptedSegmenter, Segmenter
+from ovseg_ros.types import LanguageSpace, PromptedSegmenter, Segmenter
 from ovseg_ros.vocabulary import Vocabulary
 
+S = TypeVar("S", bound=RunSettings)
 SCENES, ERROR_FILE = "scenes", "error.txt"
+
+
+@dataclass(frozen=True)
+class OpenedScene:
+    """A scene beside the model that is to see it.
+
+    Attributes:
+        scene: frames and truth.
+        segment: image -> features, kept on disk where the settings say so.
+        space: the features' language.
+        device: where maps live.
+    """
+
+    scene: RecordedScene
+    segment: Segment
+    space: LanguageSpace
+    device: str
 
 
 def scene_folder(settings: RunSettings, name: str) -> Path:
@@ -46,11 +67,12 @@ def finished(settings: RunSettings, name: str) -> SceneResult | None:
     return result if result is not None and result.settings == settings.numbers_depend_on() else None
 
 
-def do_scene(settings: RunSettings, name: str, progress: Progress = iter) -> None:
-    """Evaluate a scene and write its files; the numbers last, so that what is there is whole.
+@contextmanager
+def opened(settings: RunSettings, name: str) -> Iterator[OpenedScene]:
+    """A scene and the model; meanwhile numbers don't depend on which process computes them.
 
     Raises:
-        OvsegError: what is wrong with the scene.
+        OvsegError: what is wrong with the scene or the model.
     """
     device = resolve_device(settings.device)
     with _repeatable(settings):
@@ -64,26 +86,41 @@ def do_scene(settings: RunSettings, name: str, progress: Progress = iter) -> Non
         segment: Segment = segmenter
         if settings.features is not None:
             segment = FeatureCache(segmenter, settings.features, scene.class_names if prompted else ())
-        run = run_scene(scene, segment, segmenter.space, settings, device, progress)
+        yield OpenedScene(scene, segment, segmenter.space, device)
+
+
+def do_scene(settings: RunSettings, name: str, progress: Progress = iter) -> None:
+    """Evaluate a scene and write its files; the numbers last, so that what is there is whole.
+
+    Raises:
+        OvsegError: what is wrong with the scene.
+    """
+    with opened(settings, name) as ready:
+        run = run_scene(ready.scene, ready.segment, ready.space, settings, ready.device, progress)
     folder = scene_folder(settings, name)
     if settings.clouds:
         write_clouds(folder, run)
     for kind in settings.export:
-        write_openlex3d(export_folder(settings, kind, name), run.semantic_map, segmenter.space)
+        write_openlex3d(export_folder(settings, kind, name), run.semantic_map, ready.space)
     run.result.write(folder)
-    (folder / ERROR_FILE).unlink(missing_ok=True)
 
 
 def attempt_scene(settings: RunSettings, name: str, progress: Progress = iter) -> str | None:
-    """`do_scene`; what went wrong in one line, or None. A defect's traceback goes into a file beside it."""
+    """`do_scene`; what went wrong in one line, or None."""
+    return attempt(do_scene, settings, name, progress)
+
+
+def attempt(do: Callable[[S, str, Progress], None], settings: S, name: str, progress: Progress) -> str | None:
+    """Do a scene; what went wrong in one line, or None. A defect's traceback goes into a file beside its results."""
+    file = scene_folder(settings, name) / ERROR_FILE
     try:
-        do_scene(settings, name, progress)
+        do(settings, name, progress)
     except OvsegError as error:
         return str(error)
     except Exception as error:
-        file = scene_folder(settings, name) / ERROR_FILE
         write_text(file, traceback.format_exc())
         return f"{type(error).__name__}: {error} (see {file})"
+    file.unlink(missing_ok=True)
     return None
 
 

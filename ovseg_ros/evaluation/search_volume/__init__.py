@@ -1,0 +1,1 @@
+"""How well rays beyond depth range narrow down where a search has to look (RayFronts' search volume)."""
