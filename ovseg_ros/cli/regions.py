@@ -8,6 +8,9 @@ from typing import Any
 
 from ovseg_ros.cli.shared import space_id
 
+SURE = 0.5
+"""A thing is listed that is in a room, and more than a few voxels of noise, as far as this."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's words and options."""
@@ -33,10 +36,13 @@ def regions(options: argparse.Namespace) -> dict[str, Any]:
     """Find the rooms of a map, and what stands in each."""
     from collections import Counter
 
+    import numpy as np
+
     from ovseg_ros.files import write_text
     from ovseg_ros.mapping import storage
     from ovseg_ros.query import segment_rooms
     from ovseg_ros.referring import MapScene, format_regions, inside_place, place_of
+    from ovseg_ros.referring.lexicon import THING
     from ovseg_ros.segmentation import language_space
 
     semantic_map = storage.load(options.map)
@@ -45,8 +51,8 @@ def regions(options: argparse.Namespace) -> dict[str, Any]:
     places = {f"room {number}": place_of(room) for number, room in enumerate(rooms, 1)}
     found, lines = [], []
     for (name, place), room in zip(places.items(), rooms, strict=True):
-        share = inside_place(scene.boxes, place)
-        things = Counter(thing.label for thing, inside in zip(scene.things, share, strict=True) if inside > 0.5)
+        sure = inside_place(scene.boxes, place) * scene.fit(THING)
+        things = Counter(scene.things[i].label for i in np.flatnonzero(sure >= SURE))
         found.append({"name": name, "area": room.area, "things": dict(things)})
         words = ", ".join(f"{count} {label}" if count > 1 else label for label, count in things.most_common())
         lines.append(f"{name:10} {room.area:6.1f} m2  {words or 'nothing that has a name'}")

@@ -13,6 +13,7 @@ from ovseg_ros.query.map_index import space_of
 from ovseg_ros.query.matches import Match, ask
 from ovseg_ros.query.room_segmentation import Room, segment_rooms
 from ovseg_ros.query.similarity import score_voxels
+from ovseg_ros.query.structure import is_structure
 
 __all__ = [
     "ClusteredObjects",
@@ -27,6 +28,7 @@ __all__ = [
     "ask",
     "ask_rays",
     "has_instances",
+    "is_structure",
     "label_features",
     "label_voxels",
     "labelled_voxels",

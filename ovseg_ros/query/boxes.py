@@ -13,6 +13,9 @@ from ovseg_ros.geometry import unpack_keys
 WORTH_TURNING = 0.85
 """A turned box is taken where its footprint is at most this share of the straight one's: else noise would turn it."""
 
+THINNEST = 0.5
+"""Voxels: what fills less than one is somewhere in it, and this thick on average."""
+
 
 @dataclass(frozen=True)
 class UprightBox:
@@ -30,16 +33,18 @@ class UprightBox:
 
 
 def upright_box(keys: torch.Tensor, voxel_size: float) -> UprightBox:
-    """The smallest upright box around (n,) packed voxels, n > 0, of this size in metres; they lie in it as a whole."""
+    """The smallest upright box around the centres of (n,) packed voxels, n > 0, of this size in metres.
+
+    Maps hold surfaces, and a surface that runs through a voxel is on average where its centre is.
+    """
     points = unpack_keys(keys.cpu()).double().numpy() * voxel_size
     low, high = points.min(axis=0), points.max(axis=0)
-    straight = high - low + voxel_size
+    thinnest = THINNEST * voxel_size
+    straight = np.maximum(high - low, thinnest)
     (x, y), (width, depth), degrees = cv2.minAreaRect(np.unique(points[:, :2] - low[:2], axis=0).astype(np.float32))
-    # A voxel sticks out of the rectangle around the centres on both sides, the more the more that is turned.
     quarters = round(degrees / 90.0)
     yaw = np.deg2rad(degrees - 90.0 * quarters)
-    reach = voxel_size * (abs(np.cos(yaw)) + abs(np.sin(yaw)))
-    turned = np.array([depth, width] if quarters % 2 else [width, depth]) + reach
+    turned = np.maximum([depth, width] if quarters % 2 else [width, depth], thinnest)
     if turned.prod() > WORTH_TURNING * straight[:2].prod():
         return _box((low + high) / 2, straight, 0.0)
     return _box(

@@ -26,14 +26,25 @@ occluded strips leave such gaps, different objects are rarely that close."""
 MIN_VOXELS = 3
 """Smaller matches are noise."""
 
-MIN_OBJECT_VOXELS = 20
+FRINGE = 0.05
+"""Share of its heaviest neighbour's weight from which a voxel is on a surface, and not noise before or behind one."""
+
+MIN_OBJECT_VOXELS = 10
 """Smaller clusters of one label are noise, not things."""
+
+STACK_SHARE = 0.5
+STACK_GAP = 0.5
+"""Two clusters of a name are one thing when so much of the smaller one's footprint is over or under the other's, at
+most so many metres apart: the legs of a table and its top, where what is between was seen as something else."""
 
 OBJECT_OVERLAP = 0.2
 """Intersection over union from which a cluster is a thing that was found before."""
 
 DOUBT = 4.0
 """A match with voxel scores of mean m and sum M scores sqrt(m) * M / (M + DOUBT): few voxels are weak evidence."""
+
+THING_DOUBT = 8.0
+"""`DOUBT` for things that a sentence may mean, in voxels that are likely theirs."""
 
 COLOUR_SHARE = 0.5
 """An object fully has a colour when this share of its voxels has it: a red chair may have wooden legs."""

@@ -1,4 +1,4 @@
-"""Things in a map whose model gives no masks: voxels of one name that hang together, with identities that stay."""
+"""Things in a map whose model gives no masks: voxels of one name that belong together, with identities that stay."""
 
 from __future__ import annotations
 
@@ -8,44 +8,64 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ovseg_ros.geometry import unpack_keys
 from ovseg_ros.mapping import MapObject, SemanticMap
-from ovseg_ros.query.calibration import MAX_GAP, MIN_OBJECT_VOXELS, OBJECT_OVERLAP, VOXEL_SCORE
-from ovseg_ros.query.components import connected_voxels
+from ovseg_ros.query.calibration import OBJECT_OVERLAP, VOXEL_SCORE
 from ovseg_ros.query.labelling import label_voxels
+from ovseg_ros.query.pieces import pieces
+from ovseg_ros.query.structure import WALLS, Plane, levels, walls
+from ovseg_ros.query.surfaces import on_surface
 from ovseg_ros.types import LanguageSpace
-from ovseg_ros.vocabulary import STRUCTURE
+from ovseg_ros.vocabulary import STRUCTURE, Vocabulary
 
 
 @dataclass(frozen=True)
 class LabelledVoxels:
-    """The voxels of a map that may belong to things, on the CPU: a copy that outlives the map's next frame.
+    """The voxels of a map with their likeliest names, on the CPU: a copy that outlives the map's next frame.
 
     Attributes:
-        keys: (n,) int64 packed.
-        labels: (n,) int64 index into ``names`` plus one.
+        keys: (n,) int64 packed, ascending.
+        weights: (n,) float32 of what was fused into each.
+        labels: (n,) int64 index into the vocabulary plus one; 0: none.
         confidence: (n,) float32 0..1.
         last_seen: (n,) int64 nanoseconds.
-        names: of the labels.
+        vocabulary: of the labels.
         voxel_size: metres.
     """
 
     keys: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
     confidence: npt.NDArray[np.float32]
     last_seen: npt.NDArray[np.int64]
-    names: tuple[str, ...]
+    vocabulary: Vocabulary
     voxel_size: float
+
+    def only(self, chosen: npt.NDArray[np.bool_]) -> LabelledVoxels:
+        """Those of (n,) that are chosen."""
+        return replace(
+            self,
+            keys=self.keys[chosen],
+            weights=self.weights[chosen],
+            labels=self.labels[chosen],
+            confidence=self.confidence[chosen],
+            last_seen=self.last_seen[chosen],
+        )
 
 
 def labelled_voxels(semantic_map: SemanticMap, space: LanguageSpace) -> LabelledVoxels:
-    """Label the voxels that are in memory, and leave out walls, floors and what is nothing for certain."""
-    names = semantic_map.vocabulary.names
-    structure = [i + 1 for i, group in enumerate(semantic_map.vocabulary.synonyms) if STRUCTURE & set(group)]
+    """Label the voxels that are in memory."""
     labels, confidence = label_voxels(semantic_map, space)
-    things = (labels > 0) & (confidence >= VOXEL_SCORE) & ~torch.isin(labels, labels.new_tensor(structure))
-    columns = (semantic_map.keys, labels, confidence, semantic_map.last_seen)
-    keys, ids, sure, seen = (column[things].cpu().numpy() for column in columns)
-    return LabelledVoxels(keys, ids, sure, seen, names, semantic_map.config.voxel_size)
+    keys, order = semantic_map.keys.sort()
+    return LabelledVoxels(
+        keys=keys.cpu().numpy(),
+        weights=semantic_map.weights[order].cpu().numpy(),
+        labels=labels[order].cpu().numpy(),
+        confidence=confidence[order].cpu().numpy(),
+        last_seen=semantic_map.last_seen[order].cpu().numpy(),
+        vocabulary=semantic_map.vocabulary,
+        voxel_size=semantic_map.config.voxel_size,
+    )
 
 
 class ClusteredObjects:
@@ -56,7 +76,10 @@ class ClusteredObjects:
         self._next = 0
 
     def update(self, voxels: LabelledVoxels) -> tuple[MapObject, ...]:
-        """The things that the voxels make up, by rising id. ``view_count`` is how often they were found."""
+        """The things that the voxels make up, walls and floors among them (`is_structure`), by rising id.
+
+        ``view_count`` is how often they were found.
+        """
         found = _clusters(voxels)
         owners = self._owners(found)
         objects = []
@@ -95,28 +118,40 @@ class ClusteredObjects:
 
 
 def _clusters(voxels: LabelledVoxels) -> list[MapObject]:
-    """Connected voxels of one label; the ids mean nothing yet."""
-    things = []
+    """Things, and behind them walls and floors; the ids mean nothing yet."""
+    voxels = voxels.only(on_surface(voxels.keys, voxels.weights))
+    voxels = voxels.only((voxels.labels > 0) & (voxels.confidence >= VOXEL_SCORE))
+    rows = unpack_keys(torch.from_numpy(voxels.keys)).numpy()
+    structure: list[MapObject] = []
+    planes: list[Plane] = []
+    names: list[npt.NDArray[np.int64]] = []
     for label in np.unique(voxels.labels):
         of_label = np.flatnonzero(voxels.labels == label)
-        component = connected_voxels(voxels.keys[of_label], MAX_GAP)
-        counts = np.bincount(component)
-        order = np.argsort(component, kind="stable")
-        for members in np.split(of_label[order], np.cumsum(counts)[:-1]):
-            if len(members) >= MIN_OBJECT_VOXELS:
-                things.append(_thing(voxels, members, voxels.names[label - 1]))
-    return things
+        words = set(voxels.vocabulary.synonyms[label - 1])
+        if not words & STRUCTURE:
+            names.append(of_label)
+            continue
+        found = (walls if words & WALLS else levels)(rows[of_label], voxels.voxel_size)
+        structure += [_thing(voxels, of_label[plane.rows]) for plane in found]
+        planes += found
+    things = [
+        _thing(voxels, of_label[members])
+        for of_label in names
+        for members in pieces(rows[of_label], planes, voxels.voxel_size)
+    ]
+    return things + structure
 
 
-def _thing(voxels: LabelledVoxels, members: npt.NDArray[np.int64], name: str) -> MapObject:
+def _thing(voxels: LabelledVoxels, members: npt.NDArray[np.int64]) -> MapObject:
     keys = torch.from_numpy(np.sort(voxels.keys[members]))
     newest = int(voxels.last_seen[members].max())
     score = float(voxels.confidence[members].mean())
+    name = voxels.vocabulary.names[voxels.labels[members[0]] - 1]
     return MapObject(0, {name: score}, keys, voxels.voxel_size, 1, newest, newest)
 
 
 def map_objects(semantic_map: SemanticMap, space: LanguageSpace) -> tuple[MapObject, ...]:
-    """The things of a map by rising id: those of the model's masks or, where it gives none, clusters of one name."""
+    """The things of a map by rising id: those of the model's masks or, where it gives none, what its voxels make up."""
     if has_instances(semantic_map):
         return tuple(semantic_map.objects)
     return ClusteredObjects().update(labelled_voxels(semantic_map, space))

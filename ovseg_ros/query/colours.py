@@ -54,6 +54,16 @@ SHADES: dict[str, Ramp] = {"dark": (-1, -1, 38, 55), "light": (48, 62, 999, 999)
 """Words before a colour that narrow its lightness."""
 
 
+LUMINANCE = (0.2126, 0.7152, 0.0722)
+"""Shares of linear red, green and blue in luminance."""
+
+BRIGHT_SHARE = 0.95
+BRIGHT = 0.66
+MAX_GAIN = 4.0
+"""In a well lit place so much of what is seen is at most this luminant: lightness 85. Darker places are brightened,
+but not night to day."""
+
+
 @dataclass(frozen=True)
 class Colour:
     """A colour as a query names it: a basic term, maybe with a shade."""
@@ -67,6 +77,20 @@ class Colour:
         if self.shade is not None:
             result = torch.minimum(result, _ramp(lch(colours)[:, 0], SHADES[self.shade]))
         return result
+
+
+def brightened(colours: torch.Tensor, surroundings: torch.Tensor) -> torch.Tensor:
+    """(N, 3) uint8 sRGB as bright as they would be where (M, 3) surroundings are well lit.
+
+    People see white paper in a dim room as white, by what is brightest around it.
+    """
+    if not len(surroundings):
+        return colours
+    luminance = _linear(surroundings) @ torch.tensor(LUMINANCE, device=surroundings.device)
+    brightest = luminance.sort().values[int(BRIGHT_SHARE * (len(luminance) - 1))]
+    linear = (_linear(colours) * (BRIGHT / brightest.clamp(min=1e-6)).clamp(1.0, MAX_GAIN)).clamp(max=1.0)
+    srgb = torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1.0 / 2.4) - 0.055)
+    return (srgb * 255.0).round().to(torch.uint8)
 
 
 def split_colour(words: list[str]) -> tuple[Colour | None, list[str]]:
@@ -87,8 +111,7 @@ def split_colour(words: list[str]) -> tuple[Colour | None, list[str]]:
 
 def lch(colours: torch.Tensor) -> torch.Tensor:
     """(N, 3) uint8 sRGB -> (N, 3) float32 CIELAB lightness, chroma and hue in degrees 0..360 (white point D65)."""
-    srgb = colours.float() / 255.0
-    linear = torch.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    linear = _linear(colours)
     to_xyz = torch.tensor(
         [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]],
         device=colours.device,
@@ -101,6 +124,12 @@ def lch(colours: torch.Tensor) -> torch.Tensor:
     ).unbind(-1)
     a, b = 500.0 * (x - y), 200.0 * (y - z)
     return torch.stack((116.0 * y - 16.0, torch.hypot(a, b), torch.rad2deg(torch.atan2(b, a)) % 360.0), dim=-1)
+
+
+def _linear(colours: torch.Tensor) -> torch.Tensor:
+    """(N, 3) uint8 sRGB -> (N, 3) float32 proportional to light, 0..1."""
+    srgb = colours.float() / 255.0
+    return torch.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
 
 
 def _ramp(values: torch.Tensor, ramp: Ramp) -> torch.Tensor:

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from ovseg_ros.mapping import MapObject, SemanticMap, group_colours, mean_features
-from ovseg_ros.query import map_objects, space_of, upright_box
-from ovseg_ros.query.calibration import COLOUR_SHARE
-from ovseg_ros.query.colours import Colour
+from ovseg_ros.query import is_structure, map_objects, space_of, upright_box
+from ovseg_ros.query.calibration import COLOUR_SHARE, THING_DOUBT
+from ovseg_ros.query.colours import Colour, brightened
 from ovseg_ros.query.feature_index import FeatureIndex
 from ovseg_ros.query.phrases import parse_queries
 from ovseg_ros.query.similarity import competitors, with_synonyms
+from ovseg_ros.referring.expressions import Relation
 from ovseg_ros.referring.lexicon import THING
+from ovseg_ros.referring.predicates import Pairs, relation
 from ovseg_ros.referring.scene import Boxes, Floats
 from ovseg_ros.types import LanguageSpace
+
+SUPPORTED = 0.5
+"""How far a thing must be on another to be said to stand on it."""
 
 
 class MapScene:
     """A `Scene` of the things in a map. It copies what it needs, so the map may change afterwards.
 
     Attributes:
-        things: N of them.
+        things: N of them, walls and floors among them.
+        is_structure: (N,) which are walls, floors and the like: what "thing" never means, nor any name but theirs.
         boxes: theirs, turned as they are.
         regions: named places.
     """
@@ -50,6 +58,7 @@ class MapScene:
         self._vocabulary = semantic_map.vocabulary
         self.things = tuple(map_objects(semantic_map, space) if things is None else things)
         self.regions = dict(regions or {})
+        self.is_structure = np.array([is_structure(t.label, self._vocabulary) for t in self.things], dtype=bool)
         groups = [thing.keys for thing in self.things]
         found = [upright_box(thing.keys, thing.voxel_size) for thing in self.things]
         self.boxes = Boxes(
@@ -60,8 +69,21 @@ class MapScene:
         # Without a voxel a map doesn't know yet how long its features are.
         means = [mean_features(semantic_map, groups)] if groups else []
         self._index = FeatureIndex(means, self._space, competitors(self._vocabulary), semantic_map.device)
-        self._owners, self._colours = group_colours(semantic_map, groups)
+        self._owners, colours = group_colours(semantic_map, groups)
+        self._colours = brightened(colours, semantic_map.colours)
+        # The voxels that a thing is likely to have: few are weak evidence that there is anything.
+        mass = np.array([thing.score * thing.voxel_count for thing in self.things])
+        self._evidence = mass / (mass + THING_DOUBT)
         self._fits: dict[str, Floats] = {}
+
+    @cached_property
+    def supports(self) -> npt.NDArray[np.int64]:
+        """(N,) place in `things` of what each stands or hangs on; -1 where nothing is seen there."""
+        if not self.things:
+            return np.zeros(0, np.int64)
+        on = relation(Pairs.of(self.boxes, self.boxes), Relation.ON, np.zeros((len(self.boxes), 2)))
+        np.fill_diagonal(on, 0.0)
+        return np.where(on.max(axis=1) >= SUPPORTED, on.argmax(axis=1), -1)
 
     def fit(self, noun: str) -> Floats:
         """(N,) 0..1: how likely each is what the noun names, by its mean feature and its label, and by its colour.
@@ -74,16 +96,17 @@ class MapScene:
         return self._fits[noun]
 
     def _fit(self, noun: str) -> Floats:
+        fit = np.where(self.is_structure, 0.0, self._evidence)
         if noun == THING or not self.things:
-            return np.ones(len(self.things))
+            return fit
         (phrase,) = parse_queries(noun, self._vocabulary)
-        fit = np.ones(len(self.things))
         if phrase.names:
             names = with_synonyms(phrase.names, self._vocabulary, self._space)
             by_feature = self._index.probabilities([names])[0].double().cpu().numpy()
             # What a model called a thing in images says more than the mean of its voxels, with bits of others in it.
             by_label = [max(thing.label_scores.get(name, 0.0) for name in names) for thing in self.things]
-            fit = np.maximum(by_feature, by_label)
+            # A wall is meant where it is called one, and never for what its voxels resemble.
+            fit = np.maximum(by_feature * ~self.is_structure, by_label) * self._evidence
         return fit * self._coloured(phrase.colour) if phrase.colour else fit
 
     def _coloured(self, colour: Colour) -> Floats:

@@ -143,7 +143,7 @@ def between(things: Boxes, first: Boxes, second: Boxes) -> Floats:
 def covered(things: Boxes, place: Boxes) -> Floats:
     """(N,) 0..1: the share of each thing that lies in the boxes of a place, where these may overlap."""
     rows, columns = np.indices((len(things), len(place))).reshape(2, -1)
-    flat = (_outside(things[rows], place[columns]) <= 0).reshape(len(things), len(place), -1)
+    flat = (_outside(things[rows], place[columns]) <= 0).reshape(len(things), len(place), len(_GRID))
     shared = np.minimum(things.tops[:, None], place.tops) - np.maximum(things.bottoms[:, None], place.bottoms)
     upright = np.clip(shared / np.maximum(things.sizes[:, 2:], 1e-9), 0.0, 1.0)
     return (flat * upright[:, :, None]).max(axis=1, initial=0.0).mean(axis=1)

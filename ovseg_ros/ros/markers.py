@@ -70,16 +70,18 @@ class ObjectMarkers:
         self._shown: set[int] = set()
 
     def message(self, snapshot: ThingsSnapshot) -> MarkerArray:
-        """A box and a name for each thing, coloured by name; DELETE for those that are gone."""
+        """A box and a name for each thing, coloured by name, and none for walls; DELETE for those that are gone."""
         header = header_message(snapshot.frame_id, snapshot.stamp_ns)
-        present = {thing.id for thing in snapshot.things}
+        places = snapshot.named(())
+        present = {snapshot.things[place].id for place in places}
         markers = [
             Marker(header=header, ns=namespace, id=number, action=Marker.DELETE)
             for number in sorted(self._shown - present)
             for namespace in ("objects", "names")
         ]
         self._shown = present
-        for place, thing in enumerate(snapshot.things):
+        for place in places:
+            thing = snapshot.things[place]
             red, green, blue = name_colour(thing.label)
             box = Marker(header=header, ns="objects", id=int(thing.id), type=Marker.CUBE, action=Marker.ADD)
             fill_box(box.pose, box.scale, snapshot.boxes, place)

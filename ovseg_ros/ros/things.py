@@ -6,6 +6,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping import MapObject, SemanticMap
 from ovseg_ros.query import ClusteredObjects, LabelledVoxels, has_instances, labelled_voxels
@@ -46,11 +48,13 @@ class ThingsSnapshot:
         return self.scene.boxes
 
     def named(self, labels: Sequence[str]) -> tuple[int, ...]:
-        """Places in `things` of those with one of these names, of all without names.
+        """Places in `things` of those with one of these names; without names, of all but walls, floors and the like.
 
         Raises:
             OvsegError: nothing has one of the names.
         """
+        if not labels:
+            return tuple(np.flatnonzero(~self.scene.is_structure).tolist())
         present = {normalise(thing.label) for thing in self.things}
         wanted = set()
         for label in labels:
@@ -59,7 +63,7 @@ class ThingsSnapshot:
                 shown = ", ".join(sorted(present)[:SHOWN_NAMES]) or "none at all"
                 raise OvsegError(f"no object is called {label[:60]!r}; there are {shown}: ask ~/query for other words")
             wanted.add(name)
-        return tuple(i for i, thing in enumerate(self.things) if not labels or normalise(thing.label) in wanted)
+        return tuple(i for i, thing in enumerate(self.things) if normalise(thing.label) in wanted)
 
 
 class MapThings:
