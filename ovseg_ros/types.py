@@ -255,6 +255,7 @@ class RefPrediction:
     scores: torch.Tensor
 
 
+@runtime_checkable
 class Referrer(Protocol):
     """A model that finds in an image what an expression means."""
 

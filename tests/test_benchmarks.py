@@ -23,6 +23,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import fusion
 import layers
 import locate
+import pictures
 import query
 import query_latency
 from measure import PeakMemory, cpu_milliseconds, first_and_last
@@ -247,6 +248,20 @@ def test_locate_prints_the_contracted_json(capsys: pytest.CaptureFixture[str]) -
     assert result.keys() >= {"cases", "answered", "refused", "refused_though_possible", *locate.SHARES}
     assert result["cases"] == 3 == result["answered"] + result["refused"]
     assert all(0 <= result[name] <= 1 for name in locate.SHARES)
+
+
+def test_pictures_prints_the_contracted_json(capsys: pytest.CaptureFixture[str]) -> None:
+    pictures.main(["--rooms", "1", "--frames", "4", "--views", "2", "--json"])
+    result = json.loads(capsys.readouterr().out)
+    for kind in ("boxed", "cropped"):
+        assert 0 <= result[kind]["thing"] <= result[kind]["class"] <= 1
+        assert (result[kind]["absent"], result[kind]["absent_answered"]) == (0, None)
+    assert result["boxed"]["asked"] >= result["cropped"]["asked"] > 0
+    looked_up = result["looked_up"]
+    # Whatever is looked up, the first match can't be right where none is.
+    assert all(looked_up[kind]["first_right"] <= looked_up["asked"]["any_right"] for kind in ("map", "model", "truth"))
+    assert 10_000 < result["view_bytes"] < 100_000
+    assert pictures.roc_area([(0.9, True), (0.5, False), (0.5, True), (0.1, False)]) == pytest.approx(0.875)
 
 
 def test_the_true_room_tells_good_places_from_bad() -> None:

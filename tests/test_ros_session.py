@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,8 +13,10 @@ from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping import MappingConfig, SemanticMap, storage
 from ovseg_ros.mapping.online_compression import FIT_FRAMES
 from ovseg_ros.query import GoalConfig
+from ovseg_ros.referring import Status
 from ovseg_ros.ros.session import MapSession
 from ovseg_ros.ros.snapshots import frontier_snapshot, plan_snapshot, ray_snapshot
+from ovseg_ros.ros.things import MapThings
 from ovseg_ros.types import Intrinsics, InvalidFrameError, RgbdFrame, Segmentation
 from ovseg_ros.vocabulary import Vocabulary
 
@@ -154,6 +157,41 @@ def test_a_compressed_map_is_loaded(tmp_path: Path, backend: Backend) -> None:
     session.clear()
     assert session.load(str(tmp_path / "compressed.ovmap")) == saved
     assert len(session.labelled_cloud().labels) == saved[1]
+
+
+def test_questions_are_answered_while_the_model_looks_at_a_picture(session: MapSession, backend: Backend) -> None:
+    integrate(session)
+    answered: list[int] = []
+    limits = {"min_score": 0.0, "max_matches": 3}
+    backend.meanwhile = lambda: answered.append(session.ask(["wall"], **limits).revision)
+    answers = session.ask_picture(np.zeros((16, 16, 3), np.uint8), None, **limits)
+    assert (answered, answers.revision, answers.frame_id) == ([1], 1, "map")
+
+
+def test_questions_are_answered_while_the_model_looks_things_up(backend: Backend) -> None:
+    backend.vocabulary = Vocabulary.from_names(["chair"])
+    intrinsics = Intrinsics(32.0, 32.0, 15.5, 15.5, 32, 32)
+    seen = RgbdFrame(
+        torch.zeros(32, 32, 3, dtype=torch.uint8), torch.full((32, 32), 2.0), intrinsics, torch.eye(4).double(), 1
+    )
+    answered: list[int] = []
+    for views in (2, 0):
+        config = MappingConfig(voxel_size=0.15, views=views)
+        session = MapSession(backend, config, device="cpu", frame_id="map")
+        session.integrate(seen, lambda *_: None, generation=session.generation)
+        things = MapThings()
+        plain, _ = things.refer(session, "the chair", None)
+        assert plain.status is Status.FOUND
+        if not views:
+            with pytest.raises(OvsegError, match="keeps no pictures"):
+                things.refer(session, "the chair", None, verify=True)
+            continue
+        backend.meanwhile = lambda s=session: answered.append(s.ask(["chair"], min_score=0.0, max_matches=1).revision)
+        verified, _ = things.refer(session, "the chair", None, verify=True)
+        backend.meanwhile = lambda: None
+        assert answered == [1]
+        assert [candidate.index for candidate in verified.candidates] == [0]
+        assert "looked up in pictures" in verified.message
 
 
 def test_the_newest_image_is_labelled_until_the_map_is_cleared(session: MapSession) -> None:

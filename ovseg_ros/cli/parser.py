@@ -32,9 +32,16 @@ EVALUATION = "eval"
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options of a verb, with the verb's function as ``run``; exits with status 2 where they make no sense."""
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options, rest = parser.parse_known_args(arguments)
+    # argparse before Python 3.13 takes no words of a list that may be empty once an option has come between.
+    words = [] if options.verb != "query" or any(word.startswith("-") for word in rest) else rest
+    if rest and not words:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if options.verb == "demo":
         _check_demo(parser, options)
+    if options.verb == "query":
+        options.text += words
+        _check_query(parser, options)
     return options
 
 
@@ -44,6 +51,15 @@ def _check_demo(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
         parser.error("demo: --ask goes with a recording; of a generated room the questions are drawn from the truth")
     if options.sequence is not None and (options.rooms, options.seed) != (DEMO_ROOMS, DEMO_SEED):
         parser.error("demo: --rooms and --seed are of generated rooms: drop them, or the recording")
+
+
+def _check_query(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    if not options.text and options.image is None:
+        parser.error("query: say what to look for, in words or with --image")
+    if options.verify and not options.text:
+        parser.error("query: --verify is of answers to words")
+    if options.box is not None and options.image is None:
+        parser.error("query: --box is of the picture that --image names")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -204,6 +220,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MB",
         help="megabytes of the map in memory while it grows; the rest waits in TMPDIR (default: no limit)",
     )
+    map_.add_argument(
+        "--views",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="pictures kept in the map at most, for --verify of query and refer (default: none)",
+    )
     map_.add_argument("-o", "--out", type=Path, required=True, metavar="MAP", help="file to write, NAME.ovmap")
     _add_model(map_)
     _add_voxel_size(map_)
@@ -231,7 +254,20 @@ def _parser() -> argparse.ArgumentParser:
         example="ovseg query flat.ovmap couch 'blue chair' --picture answers.png",
     )
     query.add_argument("map", type=Path, metavar="MAP", help="map file, NAME.ovmap")
-    query.add_argument("text", nargs="+", metavar="TEXT", help="what to look for; quote what has several words")
+    query.add_argument("text", nargs="*", metavar="TEXT", help="what to look for; quote what has several words")
+    query.add_argument("--image", type=Path, metavar="PNG", help="look for what this picture shows")
+    query.add_argument(
+        "--box",
+        nargs=4,
+        type=int,
+        metavar=("LEFT", "TOP", "RIGHT", "BOTTOM"),
+        help="of the thing in the picture, pixels: better than cutting it out (default: the whole picture)",
+    )
+    query.add_argument(
+        "--verify",
+        action="store_true",
+        help="look answers up with the map's backend in the pictures that the map keeps (ovseg map --views)",
+    )
     query.add_argument("--max-matches", type=_positive, metavar="N", help="per question (default 5)")
     query.add_argument("--min-score", type=float, metavar="S", help="0 to 1; weaker matches don't count (default 0.3)")
     query.add_argument("--picture", type=Path, metavar="PNG", help="draw the answers into a picture of the map")

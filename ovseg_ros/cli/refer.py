@@ -17,7 +17,7 @@ MAP, PICTURE, RECORDING = "a map", "a picture", "a recording"
 
 MODEL = ("backend", "weights", "device")
 OPTIONS = {
-    MAP: ("viewpoint", "regions"),
+    MAP: ("viewpoint", "regions", "verify"),
     PICTURE: (*MODEL, "out", "mask"),
     RECORDING: (*MODEL, "dataset", "every", "max_depth", "voxel_size", "min_share"),
 }
@@ -37,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser, datasets: tuple[str, ...]) ->
         type=float,
         metavar=("X", "Y", "DEGREES"),
         help="map: where one stands and looks, metres and degrees from x to y (default: before each thing)",
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        default=None,
+        help="map: look answers up with its backend in the pictures that it keeps (ovseg map --views)",
     )
     parser.add_argument("--regions", type=Path, metavar="YAML", help="map: its named places, as of ovseg regions")
     parser.add_argument(
@@ -186,6 +192,10 @@ def _refer_to_map(options: argparse.Namespace) -> dict[str, Any]:
         x, y, degrees = options.viewpoint
         viewpoint = Viewpoint(np.array([x, y, 0.0]), math.radians(degrees))
     answer = resolve(request, scene, viewpoint)
+    if options.verify:
+        from ovseg_ros.cli.pictures import verified_answer
+
+        answer = verified_answer(semantic_map, scene.things, answer)
     candidates = []
     lines = [f"{answer.status.value}: {answer.message}"]
     for candidate in answer.candidates:

@@ -82,6 +82,7 @@ def map_(options: argparse.Namespace) -> dict[str, Any]:
         layers=options.layers,
         region=tuple(options.region),
         memory_limit=options.memory_limit,
+        views=options.views,
     )
     keyframes = KeyframeConfig(options.keyframe_distance, options.keyframe_angle, options.keyframe_period)
     storage.check_target(options.out)
@@ -141,28 +142,41 @@ def query(options: argparse.Namespace) -> dict[str, Any]:
 
     from ovseg_ros.mapping import storage
     from ovseg_ros.query import ask, ask_rays, look_again, partly_asked
+    from ovseg_ros.query.pictures import QUERY
     from ovseg_ros.segmentation import language_space
 
     semantic_map = storage.load(options.map)
     space = language_space(space_id(semantic_map.space))
     limits = {"min_score": options.min_score, "max_matches": options.max_matches}
     given = {name: value for name, value in limits.items() if value is not None}
-    matches = ask(semantic_map, space, options.text, **given)
-    rays = ask_rays(semantic_map, space, options.text, **given)
+    if options.verify:
+        from ovseg_ros.cli.pictures import verified_matches
+
+        matches = verified_matches(semantic_map, space, options.text, given)
+    else:
+        matches = ask(semantic_map, space, options.text, **given) if options.text else ()
+    rays = ask_rays(semantic_map, space, options.text, **given) if options.text else ()
+    asked = list(options.text)
+    if options.image is not None:
+        from ovseg_ros.cli.pictures import picture_matches
+
+        pictured = picture_matches(semantic_map, options.image, options.box, given)
+        asked.append(QUERY)
+        matches = (*matches, *pictured)
     lines = [
         f"{match.query:24} {match.score:4.2f}  at ({match.position[0]:.2f}, {match.position[1]:.2f}, "
         f"{match.position[2]:.2f}) m, size {match.size[0]:.2f} x {match.size[1]:.2f} x {match.size[2]:.2f} m"
         for match in matches
     ]
     found = {match.query for match in matches}
-    lines += [f"{text:24} not found" for text in options.text if text not in found]
+    lines += [f"{text:24} not found" for text in asked if text not in found]
     lines += [
         f"{ray.query:24} {ray.score:4.2f}  somewhere towards ({ray.direction[0]:.2f}, {ray.direction[1]:.2f}, "
         f"{ray.direction[2]:.2f}) give or take {math.degrees(ray.spread):.0f} degrees, beyond ({ray.origin[0]:.2f}, "
         f"{ray.origin[1]:.2f}, {ray.origin[2]:.2f}) m"
         for ray in rays
     ]
-    shares = partly_asked(semantic_map, options.text)
+    shares = partly_asked(semantic_map, options.text) if options.text else {}
     lines += [look_again(shares)] if shares else []
     if options.picture is not None:
         from ovseg_ros.visualization.pictures import Mark, render_map, write_picture
@@ -233,6 +247,7 @@ def info(options: argparse.Namespace) -> dict[str, Any]:
         "revision": semantic_map.revision,
         "space": semantic_map.space,
         "vocabulary": list(semantic_map.vocabulary.names),
+        "views": len(semantic_map.views),
         "bytes": options.map.stat().st_size,
         "bytes_per_voxel": round(semantic_map.column_bytes / max(semantic_map.voxel_count, 1)),
     }

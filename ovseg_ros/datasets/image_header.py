@@ -20,11 +20,16 @@ def claimed_size(path: Path) -> tuple[int, int] | None:
         OSError: the file can't be read.
     """
     with open(path, "rb") as file:
-        start = file.read(24)
-        if start.startswith(PNG_SIGNATURE) and len(start) == 24:
-            width, height = struct.unpack(">II", start[16:24])
-            return width, height
-        return _jpeg_size(file) if start.startswith(JPEG_SIGNATURE) else None
+        return size_in(file)
+
+
+def size_in(file: BinaryIO) -> tuple[int, int] | None:
+    """The same of an open file, from its beginning."""
+    start = file.read(24)
+    if start.startswith(PNG_SIGNATURE) and len(start) == 24:
+        width, height = struct.unpack(">II", start[16:24])
+        return width, height
+    return _jpeg_size(file) if start.startswith(JPEG_SIGNATURE) else None
 
 
 def _jpeg_size(file: BinaryIO) -> tuple[int, int] | None:

@@ -20,6 +20,7 @@ MAX_VOXEL_SIZE = 10.0
 MAX_FEATURE_BLOCK = 16
 RATIO_TOLERANCE = 1e-6
 MIN_MEMORY_LIMIT = 1.0
+MAX_VIEWS = 1000
 
 EVERYWHERE = ((-KEY_LIMIT, KEY_LIMIT - 1),) * 3
 """The voxels that have a key, along x, y and z."""
@@ -45,6 +46,8 @@ class MappingConfig:
         decay_seconds: time in which the evidence of the occupancy layer fades by one of 20 steps; 0 keeps it for ever.
         region: lowest x, y, z and highest x, y, z of the box to map, metres in the map frame: voxels whose centres
             lie within. Empty: everything.
+        views: pictures kept in the map at most, to check answers in: those that together show all of it best, scaled
+            down to 640 pixels a side; 0 keeps none.
         memory_limit: megabytes that the map's columns take; what wasn't seen for longest goes to disk beyond that, is
             read there when it is asked about, and comes back when it is seen; 0 is no limit.
 
@@ -63,6 +66,7 @@ class MappingConfig:
     decay_seconds: float = 0.0
     region: tuple[float, ...] = ()
     memory_limit: float = 0.0
+    views: int = 0
 
     def __post_init__(self) -> None:
         if not MIN_VOXEL_SIZE <= self.voxel_size <= MAX_VOXEL_SIZE:
@@ -117,6 +121,11 @@ class MappingConfig:
             raise OvsegError(
                 f"memory_limit must be at least {MIN_MEMORY_LIMIT:g} MB, or 0 for no limit, got {self.memory_limit}: "
                 "what one frame sees stays in memory"
+            )
+
+        if not 0 <= self.views <= MAX_VIEWS:
+            raise OvsegError(
+                f"views must be at most {MAX_VIEWS}, or 0 for none, got {self.views}: 40 show a room from all sides"
             )
 
     @property

@@ -17,6 +17,7 @@ from ovseg_ros.mapping.layers import SpatialLayers
 from ovseg_ros.mapping.objects import ObjectLayer
 from ovseg_ros.mapping.semantic_map import SemanticMap
 from ovseg_ros.mapping.tables import MapTables, VoxelSums
+from ovseg_ros.mapping.views import StoredViews
 from ovseg_ros.types import validate_pose
 from ovseg_ros.vocabulary import Vocabulary
 
@@ -34,8 +35,8 @@ def merge(first: SemanticMap, second: SemanticMap, transform: torch.Tensor | Non
         A new map: per voxel the weights are summed and the means are taken over the pixels of both; newest stamps;
         the words of both; as many revisions as both have. It has the layers that ``first`` is set to, filled from
         what both maps have of them, as `SpatialLayers.add` says, and the objects of both, by the ids of ``first`` where
-        they are in it. No voxel is forgotten, not even one whose cell is
-        free by the evidence of both.
+        they are in it. Of the views of both it keeps as many as ``first`` is set to. No voxel is forgotten, not even
+        one whose cell is free by the evidence of both.
 
     Raises:
         OvsegError: the maps don't go together, or the transform moves voxels out of range.
@@ -76,6 +77,9 @@ def merge_all(parts: Sequence[tuple[SemanticMap, torch.Tensor | None]]) -> Seman
     objects = ObjectLayer(first.config.voxel_size, first.device)
     for semantic_map, transform in parts:
         objects.add(semantic_map.objects, transform)
+    views = StoredViews(first.config)
+    for semantic_map, transform in parts:
+        views.add(semantic_map.views, transform)
     tables = MapTables(first.config, layout.columns or filled.tables.channels, first.device)
     for semantic_map, transform in parts:
         for part in semantic_map.parts():
@@ -93,6 +97,7 @@ def merge_all(parts: Sequence[tuple[SemanticMap, torch.Tensor | None]]) -> Seman
         concepts=layout,
         layers=layers,
         objects=objects,
+        views=views,
     )
 
 

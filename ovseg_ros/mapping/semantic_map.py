@@ -21,6 +21,7 @@ from ovseg_ros.mapping.objects import OBJECTS, ObjectLayer
 from ovseg_ros.mapping.online_compression import OnlineCompression
 from ovseg_ros.mapping.sightings import find_sightings
 from ovseg_ros.mapping.tables import MapTables, VoxelSums, padded
+from ovseg_ros.mapping.views import VIEWS, StoredViews
 from ovseg_ros.mapping.voxel_table import Snapshot
 from ovseg_ros.types import InvalidFrameError, RgbdFrame, Segmentation
 from ovseg_ros.vocabulary import Vocabulary
@@ -71,6 +72,7 @@ class SemanticMap:
         self._layers = SpatialLayers(self.config, self.device)
         self._objects = ObjectLayer(self.config.voxel_size, self.device)
         self._eviction = Eviction(self.config, self.device)
+        self._views = StoredViews(self.config)
 
     @classmethod
     def from_tables(
@@ -86,6 +88,7 @@ class SemanticMap:
         concepts: ConceptChannels | None = None,
         layers: SpatialLayers | None = None,
         objects: ObjectLayer | None = None,
+        views: StoredViews | None = None,
     ) -> SemanticMap:
         """Make a map of tables that are filled already, on their device.
 
@@ -100,6 +103,7 @@ class SemanticMap:
             concepts: what the columns of features are; None for language features.
             layers: on the same device; None takes empty ones.
             objects: likewise.
+            views: pictures of what the map shows; None takes none.
         """
         restored = cls(config, space=space, vocabulary=vocabulary, device=tables.voxels.device, frame_id=frame_id)
         restored._tables = tables
@@ -108,6 +112,7 @@ class SemanticMap:
         restored._compression = OnlineCompression(config.feature_components, codec)
         restored._layers = layers or restored._layers
         restored._objects = restored._objects if objects is None else objects
+        restored._views = restored._views if views is None else views
         return restored
 
     @classmethod
@@ -132,8 +137,9 @@ class SemanticMap:
         if concepts is not None and concepts.vocabularies:
             concepts.check_columns(columns)
         of_objects = {name.removeprefix(OBJECTS): columns[name] for name in columns if name.startswith(OBJECTS)}
+        of_views = {name.removeprefix(VIEWS): columns[name] for name in columns if name.startswith(VIEWS)}
         of_layers = {
-            name: columns[name] for name in columns if LAYER_SEPARATOR in name and not name.startswith(OBJECTS)
+            name: columns[name] for name in columns if LAYER_SEPARATOR in name and not name.startswith((OBJECTS, VIEWS))
         }
         tables = MapTables(config, columns["features"].shape[1], torch.device(device))
         tables.load({name: column.to(device) for name, column in columns.items() if LAYER_SEPARATOR not in name})
@@ -148,6 +154,7 @@ class SemanticMap:
             concepts=concepts,
             layers=SpatialLayers.from_columns(of_layers, config, device),
             objects=ObjectLayer.from_columns(of_objects, config.voxel_size, device),
+            views=StoredViews.from_columns(of_views, config),
         )
 
     def integrate(self, frame: RgbdFrame, segmentation: Segmentation) -> None:
@@ -214,6 +221,7 @@ class SemanticMap:
             self._tables.remove(freed)
             self._objects.remove(freed)
         self._tables = self._compression.learn(features, self._tables)
+        self._views.observe(frame)
         self._trim(view)
 
     def empty_copy(self) -> SemanticMap:
@@ -266,6 +274,7 @@ class SemanticMap:
         self._layers = SpatialLayers(self.config, self.device)
         self._objects = ObjectLayer(self.config.voxel_size, self.device)
         self._eviction = Eviction(self.config, self.device)
+        self._views = StoredViews(self.config)
         self._revision += 1
 
     @property
@@ -406,6 +415,11 @@ class SemanticMap:
         return self._objects
 
     @property
+    def views(self) -> StoredViews:
+        """Pictures of what the map shows, where the settings keep any."""
+        return self._views
+
+    @property
     def tables(self) -> MapTables:
         """The storage, for others in this room."""
         return self._tables
@@ -414,10 +428,11 @@ class SemanticMap:
     def columns(self) -> dict[str, torch.Tensor]:
         """All that is stored, by name, on disk too; the inverse of `from_columns`.
 
-        Names of columns of layers and of objects have a dot.
+        Names of columns of layers, of objects and of views have a dot.
         """
         objects = {OBJECTS + name: column for name, column in self._objects.columns.items()}
-        columns = self._tables.columns() | self._layers.columns | objects
+        views = {VIEWS + name: column for name, column in self._views.columns.items()}
+        columns = self._tables.columns() | self._layers.columns | objects | views
         tiles = list(self._tiles())
         if not tiles:
             return columns

@@ -54,6 +54,14 @@ class Match:
     last_seen_ns: int
 
 
+@dataclass(frozen=True)
+class FoundMatch:
+    """A match and its voxels: (n,) int64 packed keys, on the CPU."""
+
+    match: Match
+    keys: torch.Tensor
+
+
 def ask(
     semantic_map: SemanticMap,
     space: LanguageSpace,
@@ -78,23 +86,43 @@ def ask(
     Raises:
         OvsegError: an argument breaks a limit, or the space is not the map's.
     """
+    found = find(semantic_map, space, queries, min_score=min_score, max_matches=max_matches)
+    return tuple(entry.match for entry in found)
+
+
+def find(
+    semantic_map: SemanticMap,
+    space: LanguageSpace,
+    queries: Sequence[str] | str,
+    *,
+    min_score: float = MIN_SCORE,
+    max_matches: int = MAX_MATCHES,
+) -> tuple[FoundMatch, ...]:
+    """The same as `ask`, with the voxels of each match."""
     check_limits(min_score, max_matches)
     phrases = parse_queries(queries, semantic_map.vocabulary)
     space = space_of(semantic_map, space)
-    found: list[list[_Candidates]] = [[] for _ in phrases]
+    found: list[list[Candidates]] = [[] for _ in phrases]
     for part in semantic_map.parts():
         nouns, colours = noun_scores(part, space, phrases), colour_scores(part, phrases)
         for candidates, phrase, noun, colour in zip(found, phrases, nouns, colours, strict=True):
             candidates.append(_candidates(part, phrase, noun, colour, min(min_score, VOXEL_SCORE)))
     return tuple(
-        match
+        entry
         for phrase, parts in zip(phrases, found, strict=True)
-        for match in _matches(semantic_map, space, phrase, _Candidates.joined(parts), min_score, max_matches)
+        for entry in matches_of(
+            semantic_map,
+            phrase.query,
+            Candidates.joined(parts),
+            named=_named_objects(semantic_map, space, phrase),
+            min_score=min_score,
+            max_matches=max_matches,
+        )
     )
 
 
 @dataclass(frozen=True)
-class _Candidates:
+class Candidates:
     """Voxels that may belong to a match, on the CPU.
 
     Attributes:
@@ -110,35 +138,44 @@ class _Candidates:
     last_seen: torch.Tensor
 
     @classmethod
-    def joined(cls, parts: Sequence[_Candidates]) -> _Candidates:
+    def chosen(
+        cls, semantic_map: SemanticMap, finding: torch.Tensor, judging: torch.Tensor, min_score: float
+    ) -> Candidates:
+        """The voxels of a map whose (N,) finding score is at least ``min_score``."""
+        rows = (finding >= min_score).nonzero().squeeze(1)
+        columns = (semantic_map.keys, finding, judging, semantic_map.last_seen)
+        return cls(*(column[rows].cpu() for column in columns))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Candidates]) -> Candidates:
+        """Those of all parts of a map."""
         return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
 
 def _candidates(
     semantic_map: SemanticMap, phrase: Phrase, noun: torch.Tensor, colour: torch.Tensor, min_score: float
-) -> _Candidates:
+) -> Candidates:
     """The voxels of one query from its (N,) noun and (N,) colour scores."""
     # The noun finds the whole object and its colour is judged as a whole; without a noun the colour finds it.
     finding, judging = (noun, colour) if phrase.names else (colour, torch.ones_like(colour))
-    chosen = (finding >= min_score).nonzero().squeeze(1)
-    columns = (semantic_map.keys, finding, judging, semantic_map.last_seen)
-    return _Candidates(*(column[chosen].cpu() for column in columns))
+    return Candidates.chosen(semantic_map, finding, judging, min_score)
 
 
-def _matches(
+def matches_of(
     semantic_map: SemanticMap,
-    space: LanguageSpace,
-    phrase: Phrase,
-    candidates: _Candidates,
+    query: str,
+    candidates: Candidates,
+    *,
+    named: frozenset[int] = frozenset(),
     min_score: float,
     max_matches: int,
-) -> list[Match]:
-    """The matches of one query, the best first."""
+) -> list[FoundMatch]:
+    """The matches of one query, the best first; where there are objects with the ids ``named``, these are matches."""
     if not len(candidates.keys):
         return []
     components = connected_voxels(candidates.keys.numpy(), MAX_GAP)
     objects, voxel_size = semantic_map.objects, semantic_map.config.voxel_size
-    if named := _named_objects(semantic_map, space, phrase):
+    if named:
         owners = objects.ids_of(candidates.keys.to(semantic_map.device), named).cpu().numpy()
         candidates, components = _split_by_object(candidates, components, owners)
     counts = np.bincount(components)
@@ -153,7 +190,8 @@ def _matches(
         own = torch.from_numpy(components == component)
         keys, score = candidates.keys[own], float(scores[component])
         owner = _main_object(objects, keys.to(semantic_map.device))
-        matches.append(_match(phrase.query, score, keys, candidates.last_seen[own], voxel_size, owner))
+        match = _match(query, score, keys, candidates.last_seen[own], voxel_size, owner)
+        matches.append(FoundMatch(match, keys))
     return matches
 
 
@@ -166,15 +204,15 @@ def _named_objects(semantic_map: SemanticMap, space: LanguageSpace, phrase: Phra
 
 
 def _split_by_object(
-    candidates: _Candidates, components: npt.NDArray[np.int64], owners: npt.NDArray[np.int64]
-) -> tuple[_Candidates, npt.NDArray[np.int64]]:
+    candidates: Candidates, components: npt.NDArray[np.int64], owners: npt.NDArray[np.int64]
+) -> tuple[Candidates, npt.NDArray[np.int64]]:
     """Components with objects in them become those objects; what they have around these is left out."""
     owned = owners != NO_OBJECT
     kept = owned | ~np.isin(components, components[owned])
     groups = np.stack((owners, np.where(owned, -1, components)), axis=1)[kept]
     _, numbers = np.unique(groups, axis=0, return_inverse=True)
     chosen = torch.from_numpy(kept)
-    return _Candidates(*(getattr(candidates, field.name)[chosen] for field in fields(candidates))), numbers.reshape(-1)
+    return Candidates(*(getattr(candidates, field.name)[chosen] for field in fields(candidates))), numbers.reshape(-1)
 
 
 def _main_object(objects: ObjectLayer, keys: torch.Tensor) -> int:

@@ -11,6 +11,7 @@ from ovseg_ros.referring.parser import parse_request
 from ovseg_ros.referring.regions import format_regions, inside_place, place_of, read_regions
 from ovseg_ros.referring.resolver import resolve
 from ovseg_ros.referring.scene import Boxes, Scene, Viewpoint
+from ovseg_ros.referring.verification import to_verify, verify_answer
 
 __all__ = [
     "Answer",
@@ -38,4 +39,6 @@ __all__ = [
     "place_of",
     "read_regions",
     "resolve",
+    "to_verify",
+    "verify_answer",
 ]

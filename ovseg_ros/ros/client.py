@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.ros.interfaces import GetObjects, Locate, MapFile, QueryMap, Refer, SetVocabulary
+from ovseg_ros.ros.interfaces import GetObjects, Locate, MapFile, QueryImage, QueryMap, Refer, SetVocabulary
 
 # isort: split
 # Only after the guard of interfaces: it has the better words for what is missing.
@@ -21,7 +23,11 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import RegionOfInterest
+from std_msgs.msg import Header
 from std_srvs.srv import Trigger
+
+from ovseg_ros.ros.messages import rgb_message
 
 DISCOVERY_SECONDS = 15.0
 ANSWER_SECONDS = 30.0
@@ -79,6 +85,24 @@ class MapClient:
             publish_heatmap=bool(publish_heatmap),
         )
         return self._call(QueryMap, "query", request, timeout)
+
+    def query_image(
+        self,
+        rgb: np.ndarray,
+        box: Sequence[int] | None = None,
+        *,
+        min_score: float = 0.0,
+        max_matches: int = 0,
+        timeout: float = ANSWER_SECONDS,
+    ) -> Any:
+        """Ask with (H, W, 3) uint8, or left, top, right, bottom of a thing in it. Return a QueryImage response."""
+        request = QueryImage.Request(
+            image=rgb_message(rgb, Header()), min_score=float(min_score), max_matches=int(max_matches)
+        )
+        if box is not None:
+            left, top, right, bottom = (int(value) for value in box)
+            request.region = RegionOfInterest(x_offset=left, y_offset=top, width=right - left, height=bottom - top)
+        return self._call(QueryImage, "query_image", request, timeout)
 
     def objects(self, labels: Sequence[str] = (), *, timeout: float = ANSWER_SECONDS) -> Any:
         """The things in the map, all or those with one of these names. Return a GetObjects response."""

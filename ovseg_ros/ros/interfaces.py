@@ -21,7 +21,7 @@ except ImportError as error:
 
 try:
     from ovseg_interfaces.msg import Candidate, Match, RayMatch, SemanticObject
-    from ovseg_interfaces.srv import GetObjects, Locate, MapFile, QueryMap, Refer, SetVocabulary
+    from ovseg_interfaces.srv import GetObjects, Locate, MapFile, QueryImage, QueryMap, Refer, SetVocabulary
 except ImportError as error:
     raise ImportError(f"the package ovseg_interfaces isn't built here: {_BUILD_HINT}") from error
 
@@ -31,6 +31,7 @@ __all__ = [
     "Locate",
     "MapFile",
     "Match",
+    "QueryImage",
     "QueryMap",
     "RayMatch",
     "Refer",

@@ -65,6 +65,7 @@ class MappingNode(ModelNode):
             decay_seconds=parameters["mapping.decay_seconds"],
             region=numbers(parameters["mapping.region"], "mapping.region", example="-5 -5 -1 5 5 3"),
             memory_limit=parameters["mapping.memory_limit"],
+            views=parameters["mapping.views"],
         )
         if parameters["sync.matcher"] == "message_filters":
             require_message_filters()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ovseg_ros.keyframes import KeyframeConfig
 from ovseg_ros.mapping import LAYERS, MappingConfig
+from ovseg_ros.mapping.config import MAX_VIEWS
 from ovseg_ros.query import GoalConfig, calibration
 from ovseg_ros.ros.node_parameters import ParameterSpec
 
@@ -117,6 +118,13 @@ MAPPING_PARAMETERS: tuple[ParameterSpec, ...] = (
         "Box to map: lowest x y z and highest x y z, metres in frames.map, as '-5 -5 -1 5 5 3'; empty: everything.",
     ),
     ParameterSpec(
+        "mapping.views",
+        MappingConfig.views,
+        "Pictures kept in the map at most, to look answers up in (refer.verify); files hold them, too; 0: none.",
+        0,
+        MAX_VIEWS,
+    ),
+    ParameterSpec(
         "mapping.memory_limit",
         MappingConfig.memory_limit,
         "Megabytes of the map in memory; what wasn't seen for longest waits on disk (TMPDIR) beyond that; 0: no limit.",
@@ -172,6 +180,12 @@ MAPPING_PARAMETERS: tuple[ParameterSpec, ...] = (
         "refer.regions",
         "",
         "File of named places for ~/refer, 'the chairs in the kitchen'; ovseg regions makes one; empty: none.",
+    ),
+    ParameterSpec(
+        "refer.verify",
+        False,
+        "Look the best candidates of ~/refer up with the model in the map's pictures; needs mapping.views.",
+        live=True,
     ),
     ParameterSpec(
         "locate.clearance",

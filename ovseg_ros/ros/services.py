@@ -13,9 +13,10 @@ from std_srvs.srv import Trigger
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.query import GoalConfig, look_again
+from ovseg_ros.query.pictures import QUERY
 from ovseg_ros.ros.answers import Answers
 from ovseg_ros.ros.declarations import Service
-from ovseg_ros.ros.interfaces import Candidate, GetObjects, Locate, MapFile, QueryMap, Refer, SetVocabulary
+from ovseg_ros.ros.interfaces import Candidate, GetObjects, Locate, MapFile, QueryImage, QueryMap, Refer, SetVocabulary
 from ovseg_ros.ros.messages import (
     found_message,
     header_message,
@@ -30,6 +31,7 @@ from ovseg_ros.ros.publishers import MapPublishers
 from ovseg_ros.ros.robot import RobotPositions
 from ovseg_ros.ros.session import MapSession
 from ovseg_ros.ros.things import MapThings
+from ovseg_ros.sensor_messages.images import image_to_rgb
 
 
 class MapServices:
@@ -85,19 +87,35 @@ class MapServices:
 
     def _query(self, session: MapSession, request: Any, response: Any) -> str:
         queries = [str(query) for query in request.queries]
-        answers = session.ask(
-            queries,
-            min_score=_or_default(request.min_score, self._parameters["query.min_score"], "min_score", 1.0),
-            max_matches=int(
-                _or_default(request.max_matches, self._parameters["query.max_matches"], "max_matches", MAX_MATCHES)
-            ),
-        )
+        answers = session.ask(queries, **self._limits(request))
         response.map_revision = int(answers.revision)
         response.matches = match_messages(answers.matches, answers.frame_id, answers.stamp_ns)
         response.rays = ray_match_messages(answers.rays, answers.frame_id, answers.stamp_ns)
         if request.publish_heatmap:
             self._publishers.publish_heatmap(session.scored_cloud(queries[0]))
         return summary(queries, answers)
+
+    def _query_image(self, session: MapSession, request: Any, response: Any) -> str:
+        region = request.region
+        left, top, width, height = (int(v) for v in (region.x_offset, region.y_offset, region.width, region.height))
+        answers = session.ask_picture(
+            image_to_rgb(request.image),
+            (left, top, left + width, top + height) if width and height else None,
+            **self._limits(request),
+        )
+        response.map_revision = int(answers.revision)
+        response.matches = match_messages(answers.matches, answers.frame_id, answers.stamp_ns)
+        return summary([QUERY], answers)
+
+    def _limits(self, request: Any) -> dict[str, Any]:
+        """Those of a question, or the node's defaults."""
+        parameters = self._parameters
+        return {
+            "min_score": _or_default(request.min_score, parameters["query.min_score"], "min_score", 1.0),
+            "max_matches": int(
+                _or_default(request.max_matches, parameters["query.max_matches"], "max_matches", MAX_MATCHES)
+            ),
+        }
 
     def _get_objects(self, session: MapSession, request: Any, response: Any) -> str:
         snapshot = self._things.snapshot(session)
@@ -112,7 +130,9 @@ class MapServices:
             _or_default(request.max_candidates, self._parameters["query.max_matches"], "max_candidates", MAX_MATCHES)
         )
         viewpoint = self._robot.viewpoint(request.viewpoint)
-        answer, snapshot = self._things.refer(session, str(request.sentence), viewpoint)
+        answer, snapshot = self._things.refer(
+            session, str(request.sentence), viewpoint, verify=self._parameters["refer.verify"]
+        )
         response.map_revision = int(snapshot.revision)
         response.status, response.frame, response.count = answer.status.value, answer.frame.value, answer.count
         if answer.request is None:
@@ -178,6 +198,11 @@ SERVICES = {
         MapServices._query,
         "Words → matches with score, position, size, voxel count; with `mapping.layers: rays` also directions to "
         "what is out of range.",
+    ),
+    "query_image": Service(
+        QueryImage,
+        MapServices._query_image,
+        "A picture, or a box in one → what in the map looks like it; not of maps of scores of concepts.",
     ),
     "get_objects": Service(
         GetObjects, MapServices._get_objects, "The things in the map with ids, names and boxes, all or those named."

@@ -18,21 +18,24 @@ from ovseg_ros.query import (
     GoalConfig,
     NoGoalError,
     ask,
+    ask_picture,
     ask_rays,
     label_voxels,
     locate,
+    look_at,
     partly_asked,
     score_voxels,
     space_of,
 )
 from ovseg_ros.ros.answers import Answers, GoalAnswer, LabelledCloud, ScoredCloud
 from ovseg_ros.ros.snapshots import LabelledImage, as_array, newest_stamp
-from ovseg_ros.segmentation import PixelLabeller
+from ovseg_ros.segmentation import PixelLabeller, referrer_of
 from ovseg_ros.types import (
     ConceptSpace,
     InvalidFrameError,
     LanguageSpace,
     PromptedSegmenter,
+    Referrer,
     RgbdFrame,
     Segmentation,
     Segmenter,
@@ -163,6 +166,20 @@ class MapSession:
                 partly_asked=partly_asked(self._map, asked),
             )
 
+    def ask_picture(self, rgb: np.ndarray, box: Sequence[int] | None, *, min_score: float, max_matches: int) -> Answers:
+        """Where in the map it looks like (H, W, 3) uint8, or a box of it; see `ovseg_ros.query.look_at`."""
+        picture = look_at(self._backend, torch.from_numpy(rgb), box)
+        with self._lock:
+            matches = ask_picture(self._map, self._backend.space, picture, min_score=min_score, max_matches=max_matches)
+            return Answers(
+                revision=self._map.revision,
+                voxel_count=self._voxels_in_all(),
+                frame_id=self._map.frame_id,
+                stamp_ns=newest_stamp(self._map),
+                matches=matches,
+                rays=(),
+            )
+
     def locate(self, query: str, robot: Sequence[float] | None, config: GoalConfig, *, min_score: float) -> GoalAnswer:
         """Where should the robot stand to face ``query``; see `ovseg_ros.query.locate`."""
         with self._lock:
@@ -237,6 +254,14 @@ class MapSession:
         """What ``view`` makes of the map and its words, while the map holds still; it must copy what it returns."""
         with self._lock:
             return view(self._map, self._backend.space)
+
+    def referrer(self) -> Referrer:
+        """The model, to find words in single images; use it without a lock, as `integrate` does.
+
+        Raises:
+            OvsegError: it can't do that.
+        """
+        return referrer_of(self._backend)
 
     def save(self, path: str) -> tuple[int, int]:
         """Write the map to ``path``; return its revision and number of voxels."""

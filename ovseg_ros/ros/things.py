@@ -10,8 +10,16 @@ import numpy as np
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping import MapObject, SemanticMap
-from ovseg_ros.query import ClusteredObjects, LabelledVoxels, has_instances, labelled_voxels
-from ovseg_ros.referring import Answer, Boxes, MapScene, Viewpoint, parse_request, resolve
+from ovseg_ros.query import (
+    ClusteredObjects,
+    LabelledVoxels,
+    ThingView,
+    best_views,
+    check_has_views,
+    has_instances,
+    labelled_voxels,
+)
+from ovseg_ros.referring import Answer, Boxes, MapScene, Viewpoint, parse_request, resolve, to_verify, verify_answer
 from ovseg_ros.referring.answers import FrameOfReference, Status
 from ovseg_ros.ros.session import MapSession
 from ovseg_ros.ros.snapshots import newest_stamp
@@ -97,13 +105,34 @@ class MapThings:
                 self._state = state
             return self._snapshot
 
-    def refer(self, session: MapSession, sentence: str, viewpoint: Viewpoint | None) -> tuple[Answer, ThingsSnapshot]:
-        """Which things a sentence means; a sentence that isn't understood is answered, too."""
+    def refer(
+        self, session: MapSession, sentence: str, viewpoint: Viewpoint | None, *, verify: bool = False
+    ) -> tuple[Answer, ThingsSnapshot]:
+        """Which things a sentence means; a sentence that isn't understood is answered, too.
+
+        Raises:
+            OvsegError: with ``verify`` the map keeps no pictures, or the model can't look anything up.
+        """
         snapshot = self.snapshot(session)
         try:
-            return resolve(parse_request(sentence), snapshot.scene, viewpoint), snapshot
+            answer = resolve(parse_request(sentence), snapshot.scene, viewpoint)
         except OvsegError as error:
             return Answer(None, Status.NOT_UNDERSTOOD, (), FrameOfReference.NONE, str(error)), snapshot
+        return (_verified(session, answer, snapshot) if verify else answer), snapshot
+
+
+def _verified(session: MapSession, answer: Answer, snapshot: ThingsSnapshot) -> Answer:
+    """The answer, looked up in the map's pictures; the model runs while the map may change."""
+    places = to_verify(answer)
+    if not places:
+        return answer
+    referrer = session.referrer()
+
+    def views(semantic_map: SemanticMap, _: LanguageSpace) -> dict[int, tuple[ThingView, ...]]:
+        check_has_views(semantic_map)
+        return {place: best_views(semantic_map, snapshot.things[place].keys) for place in places}
+
+    return verify_answer(answer, session.read(views), referrer)
 
 
 def _voxels(semantic_map: SemanticMap, space: LanguageSpace) -> LabelledVoxels | None:

@@ -101,13 +101,22 @@ def language_space(space_id: str) -> LanguageSpace:
     Raises:
         OvsegError: if no installed backend has this space.
     """
+    return _module(backend_of(space_id)).language_space(space_id)
+
+
+def backend_of(space_id: str) -> str:
+    """The name of the backend whose features a saved map holds, from the id of its space.
+
+    Raises:
+        OvsegError: if there is no such backend.
+    """
     name = re.split("[-/]", space_id)[0]
     if name not in BACKENDS:
         raise OvsegError(
             f"no backend here has the language space {space_id!r} (there are: {', '.join(BACKENDS)}): "
             "install the version that made the map"
         )
-    return _module(name).language_space(space_id)
+    return name
 
 
 def backends() -> tuple[BackendInfo, ...]:

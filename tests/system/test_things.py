@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 for Python is not installed")
 
-from rig import EVENTUALLY, MAPPING, Camera, sent_and_fused
+from rig import EVENTUALLY, MAPPING, Camera, room, sent_and_fused
 from visualization_msgs.msg import Marker
 
 from ovseg_ros.ros.client import MapClient
@@ -24,7 +24,8 @@ def test_things_are_listed_shown_and_referred_to(tmp_path: Path) -> None:
     (tmp_path / "places.yaml").write_text(
         "here:\n  rectangles: [[-99, -99, 99, 99]]\naway: {rectangles: [[200, 0, 201, 1]]}\n"
     )
-    parameters = {**MAPPING, "publish_period": 0.2, "refer.regions": str(tmp_path / "places.yaml")}
+    places = {"refer.regions": str(tmp_path / "places.yaml")}
+    parameters = {**MAPPING, **places, "publish_period": 0.2, "mapping.views": 4, "refer.verify": True}
     with NodeProcess("mapping_node", tmp_path / "log", parameters=parameters) as node, MapClient() as client:
         client.wait_until_active(timeout=EVENTUALLY)
         empty = client.objects()
@@ -59,12 +60,26 @@ def test_things_are_listed_shown_and_referred_to(tmp_path: Path) -> None:
         largest = client.refer("the largest thing")
         assert (largest.status, largest.frame) == ("found", "none")
         assert largest.candidates[0].object.id in {thing.id for thing in answer.objects}
+        one = client.refer(f"the {label}")
+        assert one.success, one.message
+        assert "pictures" in one.message
         left = client.refer(f"the thing left of the {label}")
         assert left.success
         assert left.status in ("found", "ambiguous", "not_found")
         if left.candidates:
             assert set(left.candidates[0].relations) == {"left of"}
             assert left.candidates[0].anchors[0].label
+        rgb = room()[5].rgb.numpy()
+        pictured = client.query_image(rgb, (20, 20, 140, 100), min_score=0.02, max_matches=2)
+        assert pictured.success, pictured.message
+        assert pictured.map_revision == 6
+        assert {match.query for match in pictured.matches} == {"picture"}
+        assert 1 <= len(pictured.matches) <= 2
+        assert client.query_image(rgb).success
+        refused = client.query_image(rgb, (100, 20, 200, 100))
+        assert not refused.success
+        assert "isn't one in a picture of 160x120" in refused.message
+
         for nonsense in ("", "?!", "x" * 10_000, "not the the"):
             refused = client.refer(nonsense)
             assert refused.message

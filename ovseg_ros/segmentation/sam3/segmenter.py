@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from ovseg_ros.segmentation.sam3.merging import MASK_THRESHOLD, LabelMaps, label
 from ovseg_ros.segmentation.sam3.network import Sam3Network
 from ovseg_ros.segmentation.sam3.prompts import EncodedPrompts, PromptEncoder
 from ovseg_ros.segmentation.sam3.space import Sam3Space, space_id
-from ovseg_ros.types import InstanceMask, Segmentation
-from ovseg_ros.vocabulary import Vocabulary
+from ovseg_ros.types import InstanceMask, RefPrediction, Segmentation
+from ovseg_ros.vocabulary import Vocabulary, checked_word
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,25 @@ class Sam3Segmenter:
                 names[axis + 1] = index + 1
         labels = names.to(maps.label.device)[maps.label.long()]
         return functional.interpolate(labels[None, None].float(), rgb.shape[:2], mode="nearest-exact")[0, 0].int()
+
+    @torch.inference_mode()
+    def refer(
+        self, rgb: torch.Tensor, expressions: Sequence[str], size: tuple[int, int] | None = None
+    ) -> RefPrediction:
+        """As of `Referrer`: expressions are prompts of concepts, a mask is that of all instances, its score the best's.
+
+        What is looked for in images that are mapped stays as it is.
+        """
+        check_colour_image(rgb)
+        words = [checked_word(expression) for expression in expressions]
+        concepts = Concepts.of(list(dict.fromkeys(words)))
+        prompts = self._encoder.encode(concepts.prompts)
+        sightings = look(self._network, self._network.encode_image(rgb), concepts, prompts, self._config)
+        seen = [sightings[concepts.prompts.index(word)] for word in words]
+        masks = torch.stack([(sighting.masks > MASK_THRESHOLD).any(dim=0) for sighting in seen])
+        scores = [float(sighting.scores.max()) if len(sighting.scores) else 0.0 for sighting in seen]
+        resized = functional.interpolate(masks[None].float(), size or rgb.shape[:2], mode="nearest-exact")[0] > 0
+        return RefPrediction(resized, torch.tensor(scores, device=masks.device))
 
     def labels(self, segmentation: Segmentation) -> LabelMaps:
         """Label, score and margin of each cell of a segmentation made with the present vocabulary.
