@@ -68,6 +68,24 @@ def test_a_thing_knows_what_it_stands_or_hangs_on() -> None:
     assert found[("chair", 0.4)] == found[("wall", 1.2)] == -1
 
 
+def test_a_thing_may_have_other_names_than_its_own() -> None:
+    voxels = block((0, 0, 0), (6, 6, 6))
+    columns = {
+        "keys": pack_keys(voxels),
+        "weights": torch.ones(len(voxels)),
+        "colours": torch.full((len(voxels), 3), 110.0),
+        "features": (0.62 * word("chair") + 0.55 * word("table")).repeat(len(voxels), 1),
+        "last_seen": torch.ones(len(voxels), dtype=torch.int64),
+    }
+    vocabulary = Vocabulary.from_names(["wall", "table", "chair"])
+    config = MappingConfig(voxel_size=VOXEL)
+    semantic_map = SemanticMap.from_columns(columns, config=config, space=SPACE.id, vocabulary=vocabulary, revision=1)
+    scene = MapScene(semantic_map, SPACE)
+    names = scene.label_scores(0)
+    assert list(names) == ["chair", "table"]
+    assert names["chair"] == scene.things[0].score > 0.5 > names["table"] > 0.05
+
+
 def test_few_voxels_are_weak_evidence() -> None:
     scene = scene_of(CHAIR, ("chair", block((20, 0, 0), (3, 2, 2)), DIM))
     few, many = scene.fit("chair")[np.argsort([thing.voxel_count for thing in scene.things])]

@@ -18,7 +18,8 @@ from ovseg_ros.datasets import write_sequence
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.geometry import unpack_keys
 from ovseg_ros.mapping import MappingConfig
-from ovseg_ros.referring import find_in_image, find_in_recording
+from ovseg_ros.mapping.view import View
+from ovseg_ros.referring import find_in_image, find_in_recording, find_in_views
 from ovseg_ros.types import Intrinsics, RefPrediction, RgbdFrame
 
 CAMERA = Intrinsics(fx=100.0, fy=100.0, cx=79.5, cy=59.5, width=160, height=120)
@@ -71,6 +72,8 @@ class RedReferrer:
             mask[: mask.shape[0] // 2, : mask.shape[1] // 2] = True
         mask = mask & (self._calls not in self._blind)
         self._calls += 1
+        if size is not None:
+            mask = torch.nn.functional.interpolate(mask[None, None].float(), size, mode="nearest-exact")[0, 0] > 0.5
         return RefPrediction(mask.expand(len(expressions), -1, -1), torch.full((len(expressions),), 0.8))
 
 
@@ -85,6 +88,20 @@ def test_a_thing_seen_from_above_is_where_it_is() -> None:
     assert place.score > 0.9 and place.views == 5
     points = unpack_keys(place.keys).numpy() * place.voxel_size
     assert (points > BLOCK[0] - 0.3).all() and (points < BLOCK[1] + 0.3).all()
+
+
+def test_in_the_pictures_of_a_map_it_is_at_the_same_place() -> None:
+    views = [View.of(frame, CONFIG.min_depth, CONFIG.max_depth, CONFIG.voxel_size) for frame in FLIGHT]
+    assert all(kept.depth_codes.shape[1] < CAMERA.width for kept in views)
+    search = find_in_views(views, RedReferrer(bad=(1,)), "the red block", CONFIG)
+    exact = find_in_recording(FLIGHT, RedReferrer(), "the red block", CONFIG).place
+    assert search.place is not None and exact is not None
+    assert (search.frames, search.masks, search.place.views) == (5, 5, 5)
+    assert search.place.box.centre == pytest.approx(exact.box.centre, abs=0.15)
+    assert search.place.box.size == pytest.approx(exact.box.size, abs=0.3)
+    assert find_in_views(views, RedReferrer(blind=range(5)), "it", CONFIG).place is None
+    with pytest.raises(OvsegError, match="keeps no pictures to look for 'it' in"):
+        find_in_views([], RedReferrer(), "it", CONFIG)
 
 
 def test_views_that_mean_something_else_are_outvoted() -> None:

@@ -83,6 +83,17 @@ class View:
             raise OvsegError("a picture in the map can't be decoded: save the map again")
         return torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
 
+    def coarse_frame(self) -> RgbdFrame:
+        """The picture as a frame on the grid of its depth image.
+
+        Raises:
+            OvsegError: it can't be decoded.
+        """
+        rows, columns = self.depth_codes.shape
+        rgb = torch.from_numpy(cv2.resize(self.rgb().numpy(), (columns, rows), interpolation=cv2.INTER_AREA))
+        depth = torch.where(self._known, self._depth(), torch.nan).float()
+        return RgbdFrame(rgb, depth, self.intrinsics.scaled(columns, rows), self.pose, self.stamp_ns)
+
     def voxels(self) -> torch.Tensor:
         """(h, w) int64 packed keys of the voxels that the depth image sees; -1 where it sees none."""
         indices = voxel_indices(self._points(), self.voxel_size)
@@ -118,8 +129,11 @@ class View:
     def _points(self) -> torch.Tensor:
         """(h, w, 3) float64 in the map frame."""
         rows, columns = self.depth_codes.shape
-        depth = self.depth_codes.double() * (self.depth_range / DEPTH_STEPS)
-        return transform_points(self.pose, unproject(depth, self.intrinsics.scaled(columns, rows)))
+        return transform_points(self.pose, unproject(self._depth(), self.intrinsics.scaled(columns, rows)))
+
+    def _depth(self) -> torch.Tensor:
+        """(h, w) float64 metres."""
+        return self.depth_codes.double() * (self.depth_range / DEPTH_STEPS)
 
 
 def fitted(width: int, height: int, side: int) -> tuple[int, int]:

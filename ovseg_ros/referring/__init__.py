@@ -5,7 +5,7 @@ from __future__ import annotations
 from ovseg_ros.referring.answers import Answer, Candidate, Status
 from ovseg_ros.referring.expressions import Condition, Description, Rank, Ranking, Relation, Request, Wanted
 from ovseg_ros.referring.in_images import ImageAnswer, find_in_image
-from ovseg_ros.referring.in_recordings import Place, Search, find_in_recording
+from ovseg_ros.referring.in_recordings import Place, Search, find_in_recording, find_in_views
 from ovseg_ros.referring.map_scene import MapScene
 from ovseg_ros.referring.parser import parse_request
 from ovseg_ros.referring.regions import format_regions, inside_place, place_of, read_regions
@@ -33,6 +33,7 @@ __all__ = [
     "Wanted",
     "find_in_image",
     "find_in_recording",
+    "find_in_views",
     "format_regions",
     "inside_place",
     "parse_request",

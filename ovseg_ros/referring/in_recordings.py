@@ -1,4 +1,4 @@
-"""A sentence and a recording: what a model finds in the images, brought to one place in the world.
+"""A sentence and posed images: what a model finds in them, brought to one place in the world.
 
 For cameras that look at the thing from several poses, such as a drone's that look down.
 """
@@ -14,6 +14,7 @@ import torch
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping import MappingConfig, VoxelVotes
+from ovseg_ros.mapping.view import View
 from ovseg_ros.query import UprightBox, upright_box
 from ovseg_ros.query.components import connected_voxels
 from ovseg_ros.types import InvalidFrameError, Referrer, RgbdFrame
@@ -114,6 +115,32 @@ def find_in_recording(
     if not frames:
         raise OvsegError(f"no frame of the recording could be used: {reason}")
     return Search(_place(votes, min_share, min(MIN_VIEWS, frames)), frames, masks, dict(skipped))
+
+
+def find_in_views(views: Sequence[View], referrer: Referrer, expression: str, config: MappingConfig) -> Search:
+    """`find_in_recording` over the pictures that a map keeps, at the resolution of their depth.
+
+    Args:
+        views: of `SemanticMap.views`.
+        referrer: the model; it sees the pictures whole.
+        expression: "the bridge on the left".
+        config: of the map.
+
+    Raises:
+        OvsegError: there are no pictures, or an expression that the model can't take.
+    """
+    if not views:
+        raise OvsegError(
+            f"the map keeps no pictures to look for {expression[:60]!r} in: map with views (mapping.views)"
+        )
+    votes = VoxelVotes(config)
+    masks = 0
+    for view in views:
+        size = (view.depth_codes.shape[0], view.depth_codes.shape[1])
+        mask = referrer.refer(view.rgb(), [expression], size).masks[0].cpu()
+        votes.add(view.coarse_frame(), mask)
+        masks += bool(mask.any())
+    return Search(_place(votes, MIN_SHARE, min(MIN_VIEWS, len(views))), len(views), masks)
 
 
 def _place(votes: VoxelVotes, min_share: float, min_views: int) -> Place | None:

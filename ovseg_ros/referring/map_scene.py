@@ -25,6 +25,9 @@ from ovseg_ros.types import LanguageSpace
 SUPPORTED = 0.5
 """How far a thing must be on another to be said to stand on it."""
 
+WORTH_NAMING = 0.05
+"""Probability from which another name of a thing is told."""
+
 
 class MapScene:
     """A `Scene` of the things in a map. It copies what it needs, so the map may change afterwards.
@@ -84,6 +87,19 @@ class MapScene:
         on = relation(Pairs.of(self.boxes, self.boxes), Relation.ON, np.zeros((len(self.boxes), 2)))
         np.fill_diagonal(on, 0.0)
         return np.where(on.max(axis=1) >= SUPPORTED, on.argmax(axis=1), -1)
+
+    def label_scores(self, place: int) -> dict[str, float]:
+        """The names that a thing may have -> 0..1, its own first, then those that its mean feature resembles."""
+        thing = self.things[place]
+        resembled = zip(self._vocabulary.names, self._resemblance[:, place].tolist(), strict=True)
+        others = {name: score for name, score in resembled if score >= WORTH_NAMING and name not in thing.label_scores}
+        return {**thing.label_scores, **dict(sorted(others.items(), key=lambda entry: -entry[1]))}
+
+    @cached_property
+    def _resemblance(self) -> Floats:
+        """(K, N) 0..1: how likely each of the vocabulary's names is by each thing's mean feature."""
+        probabilities = self._index.probabilities([(name,) for name in self._vocabulary.names])
+        return np.asarray(probabilities.double().cpu().numpy())
 
     def fit(self, noun: str) -> Floats:
         """(N,) 0..1: how likely each is what the noun names, by its mean feature and its label, and by its colour.

@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.ros.interfaces import GetObjects, Locate, MapFile, QueryImage, QueryMap, Refer, SetVocabulary
+from ovseg_ros.ros.interfaces import (
+    FindInViews,
+    GetObjects,
+    Locate,
+    MapFile,
+    QueryImage,
+    QueryMap,
+    Refer,
+    SetVocabulary,
+)
 
 # isort: split
 # Only after the guard of interfaces: it has the better words for what is missing.
@@ -103,6 +112,10 @@ class MapClient:
             left, top, right, bottom = (int(value) for value in box)
             request.region = RegionOfInterest(x_offset=left, y_offset=top, width=right - left, height=bottom - top)
         return self._call(QueryImage, "query_image", request, timeout)
+
+    def find_in_views(self, expression: str, *, timeout: float = ANSWER_SECONDS) -> Any:
+        """Look for what an expression means in the map's pictures. Return a FindInViews response."""
+        return self._call(FindInViews, "find_in_views", FindInViews.Request(expression=expression), timeout)
 
     def objects(self, labels: Sequence[str] = (), *, timeout: float = ANSWER_SECONDS) -> Any:
         """The things in the map, all or those with one of these names. Return a GetObjects response."""

@@ -21,12 +21,22 @@ except ImportError as error:
 
 try:
     from ovseg_interfaces.msg import Candidate, Match, RayMatch, SemanticObject
-    from ovseg_interfaces.srv import GetObjects, Locate, MapFile, QueryImage, QueryMap, Refer, SetVocabulary
+    from ovseg_interfaces.srv import (
+        FindInViews,
+        GetObjects,
+        Locate,
+        MapFile,
+        QueryImage,
+        QueryMap,
+        Refer,
+        SetVocabulary,
+    )
 except ImportError as error:
     raise ImportError(f"the package ovseg_interfaces isn't built here: {_BUILD_HINT}") from error
 
 __all__ = [
     "Candidate",
+    "FindInViews",
     "GetObjects",
     "Locate",
     "MapFile",

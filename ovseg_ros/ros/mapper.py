@@ -21,7 +21,7 @@ from ovseg_ros.ros.publishers import MapPublishers
 from ovseg_ros.ros.services import MapServices
 from ovseg_ros.ros.session import MapSession
 from ovseg_ros.ros.things import MapThings
-from ovseg_ros.segmentation import load_segmenter, resolve_device
+from ovseg_ros.segmentation import load_referrer, load_segmenter, resolve_device
 
 THREADS = 6
 """One for each callback group: lifecycle and parameters, autostart, inputs, transforms, services, outputs."""
@@ -77,7 +77,9 @@ class MappingNode(ModelNode):
         self.get_logger().info(f"loading {parameters['backend']} on {device}")
         backend = load_segmenter(parameters["backend"], device)
         check_backend(backend, parameters["cameras"])
-        self._session = MapSession(backend, config, device=device, frame_id=parameters["frames.map"])
+        model = parameters["refer.model"]
+        referrer = load_referrer(model, device) if model else None
+        self._session = MapSession(backend, config, device=device, frame_id=parameters["frames.map"], referrer=referrer)
 
     def _start(self) -> None:
         self._inputs = RgbdInputs(self, self._settings, self._configured_session(), self._health, self._input_group)

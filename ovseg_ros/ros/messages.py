@@ -17,11 +17,10 @@ from nav_msgs.msg import OccupancyGrid, Odometry
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from ovseg_ros.mapping import MapObject
 from ovseg_ros.mapping.owners import NO_OBJECT
 from ovseg_ros.query import Match as MapMatch
 from ovseg_ros.query import RayMatch as MapRayMatch
-from ovseg_ros.referring import Boxes
+from ovseg_ros.referring import Boxes, MapScene, Place
 from ovseg_ros.ros.interfaces import Match, RayMatch, SemanticObject
 from ovseg_ros.types import Intrinsics
 
@@ -193,21 +192,41 @@ def occupancy_message(
     return message
 
 
-def object_message(thing: MapObject, boxes: Boxes, place: int, header: Header) -> SemanticObject:
-    """A thing and its box, number ``place`` of ``boxes`` -> SemanticObject."""
+def object_message(scene: MapScene, place: int, header: Header) -> SemanticObject:
+    """Thing number ``place`` of a scene -> SemanticObject."""
+    thing, support = scene.things[place], int(scene.supports[place])
+    names = scene.label_scores(place)
     message = SemanticObject(
         header=header,
         id=int(thing.id),
         label=str(thing.label),
         score=float(thing.score),
-        labels=[str(label) for label in thing.label_scores],
-        label_scores=[float(score) for score in thing.label_scores.values()],
+        labels=[str(label) for label in names],
+        label_scores=[float(score) for score in names.values()],
         voxel_count=int(thing.voxel_count),
         view_count=int(thing.view_count),
         first_seen=time_message(thing.first_seen_ns),
         last_seen=time_message(thing.last_seen_ns),
+        support_id=int(scene.things[support].id) if support >= 0 else NO_OBJECT,
     )
-    fill_box(message.pose, message.size, boxes, place)
+    fill_box(message.pose, message.size, scene.boxes, place)
+    return message
+
+
+def place_message(place: Place, expression: str, header: Header) -> SemanticObject:
+    """What an expression was found to mean -> SemanticObject without an identity."""
+    box = place.box
+    boxes = Boxes(np.array([box.centre]), np.array([box.size]), np.array([box.yaw]))
+    message = SemanticObject(
+        header=header,
+        id=NO_OBJECT,
+        label=expression,
+        score=float(place.score),
+        voxel_count=len(place.keys),
+        view_count=int(place.views),
+        support_id=NO_OBJECT,
+    )
+    fill_box(message.pose, message.size, boxes, 0)
     return message
 
 

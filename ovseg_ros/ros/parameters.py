@@ -182,6 +182,12 @@ MAPPING_PARAMETERS: tuple[ParameterSpec, ...] = (
         "File of named places for ~/refer, 'the chairs in the kitchen'; ovseg regions makes one; empty: none.",
     ),
     ParameterSpec(
+        "refer.model",
+        "",
+        "Model that looks things up in the map's pictures, such as rs2sam2, for ~/find_in_views and refer.verify; "
+        "empty: the backend itself.",
+    ),
+    ParameterSpec(
         "refer.verify",
         False,
         "Look the best candidates of ~/refer up with the model in the map's pictures; needs mapping.views.",

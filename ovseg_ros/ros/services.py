@@ -16,12 +16,23 @@ from ovseg_ros.query import GoalConfig, look_again
 from ovseg_ros.query.pictures import QUERY
 from ovseg_ros.ros.answers import Answers
 from ovseg_ros.ros.declarations import Service
-from ovseg_ros.ros.interfaces import Candidate, GetObjects, Locate, MapFile, QueryImage, QueryMap, Refer, SetVocabulary
+from ovseg_ros.ros.interfaces import (
+    Candidate,
+    FindInViews,
+    GetObjects,
+    Locate,
+    MapFile,
+    QueryImage,
+    QueryMap,
+    Refer,
+    SetVocabulary,
+)
 from ovseg_ros.ros.messages import (
     found_message,
     header_message,
     match_messages,
     object_message,
+    place_message,
     pose_message,
     ray_match_messages,
 )
@@ -122,7 +133,7 @@ class MapServices:
         response.map_revision = int(snapshot.revision)
         header = header_message(snapshot.frame_id, snapshot.stamp_ns)
         places = snapshot.named([str(label) for label in request.labels])
-        response.objects = [object_message(snapshot.things[i], snapshot.boxes, i, header) for i in places]
+        response.objects = [object_message(snapshot.scene, i, header) for i in places]
         return f"{len(places)} object{'' if len(places) == 1 else 's'}"
 
     def _refer(self, session: MapSession, request: Any, response: Any) -> str:
@@ -140,7 +151,7 @@ class MapServices:
         header = header_message(snapshot.frame_id, snapshot.stamp_ns)
 
         def thing(place: int) -> Any:
-            return object_message(snapshot.things[place], snapshot.boxes, place, header)
+            return object_message(snapshot.scene, place, header)
 
         response.candidates = [
             Candidate(
@@ -152,6 +163,17 @@ class MapServices:
             for candidate in answer.candidates[:limit]
         ]
         return answer.message
+
+    def _find_in_views(self, session: MapSession, request: Any, response: Any) -> str:
+        found = self._things.find_in_views(session, expression := str(request.expression))
+        response.map_revision = int(found.revision)
+        response.view_count, response.mask_count = int(found.search.frames), int(found.search.masks)
+        if found.search.place is None:
+            return f"no place in the map's pictures is {expression!r} in most of them"
+        response.found = True
+        header = header_message(found.frame_id, found.stamp_ns)
+        response.object = place_message(found.search.place, expression, header)
+        return "found"
 
     def _set_vocabulary(self, session: MapSession, request: Any, response: Any) -> str:
         concepts = [str(concept) for concept in request.concepts]
@@ -211,6 +233,12 @@ SERVICES = {
         Refer,
         MapServices._refer,
         "Which things a sentence means: `the mug left of the laptop on the desk`, `how many chairs are near the door`.",
+    ),
+    "find_in_views": Service(
+        FindInViews,
+        MapServices._find_in_views,
+        "An expression → the place that a model (`refer.model`) marks in most of the pictures that the map keeps "
+        "(`mapping.views`).",
     ),
     "locate": Service(
         Locate,

@@ -74,10 +74,20 @@ class MapSession:
         config: of the map.
         device: of the map.
         frame_id: frame in which the map is kept.
+        referrer: finds expressions in images; the backend by default.
     """
 
-    def __init__(self, backend: Segmenter, config: MappingConfig, *, device: str, frame_id: str) -> None:
+    def __init__(
+        self,
+        backend: Segmenter,
+        config: MappingConfig,
+        *,
+        device: str,
+        frame_id: str,
+        referrer: Referrer | None = None,
+    ) -> None:
         self._backend = backend
+        self._referrer = referrer
         self._device = device
         self._lock = threading.Lock()
         self._vocabulary_lock = threading.Lock()
@@ -256,12 +266,12 @@ class MapSession:
             return view(self._map, self._backend.space)
 
     def referrer(self) -> Referrer:
-        """The model, to find words in single images; use it without a lock, as `integrate` does.
+        """The model that finds expressions in single images; use it without a lock, as `integrate` does.
 
         Raises:
             OvsegError: it can't do that.
         """
-        return referrer_of(self._backend)
+        return self._referrer or referrer_of(self._backend)
 
     def save(self, path: str) -> tuple[int, int]:
         """Write the map to ``path``; return its revision and number of voxels."""

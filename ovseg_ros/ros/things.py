@@ -19,7 +19,19 @@ from ovseg_ros.query import (
     has_instances,
     labelled_voxels,
 )
-from ovseg_ros.referring import Answer, Boxes, MapScene, Viewpoint, parse_request, resolve, to_verify, verify_answer
+from ovseg_ros.query.calibration import MAX_QUERY_LENGTH
+from ovseg_ros.referring import (
+    Answer,
+    Boxes,
+    MapScene,
+    Search,
+    Viewpoint,
+    find_in_views,
+    parse_request,
+    resolve,
+    to_verify,
+    verify_answer,
+)
 from ovseg_ros.referring.answers import FrameOfReference, Status
 from ovseg_ros.ros.session import MapSession
 from ovseg_ros.ros.snapshots import newest_stamp
@@ -74,6 +86,23 @@ class ThingsSnapshot:
         return tuple(i for i, thing in enumerate(self.things) if normalise(thing.label) in wanted)
 
 
+@dataclass(frozen=True)
+class FoundInViews:
+    """What came of looking for an expression in the pictures of a map, as it was at one moment.
+
+    Attributes:
+        search: the place, and how many pictures were looked at.
+        revision: of the map.
+        frame_id: the map's frame.
+        stamp_ns: of the newest frame.
+    """
+
+    search: Search
+    revision: int
+    frame_id: str
+    stamp_ns: int
+
+
 class MapThings:
     """Finds the things of sessions; safe to use from several threads."""
 
@@ -119,6 +148,22 @@ class MapThings:
         except OvsegError as error:
             return Answer(None, Status.NOT_UNDERSTOOD, (), FrameOfReference.NONE, str(error)), snapshot
         return (_verified(session, answer, snapshot) if verify else answer), snapshot
+
+    def find_in_views(self, session: MapSession, expression: str) -> FoundInViews:
+        """Where a model sees what an expression means; it looks at the pictures while the map may change.
+
+        Raises:
+            OvsegError: the expression is empty or too long, the map keeps no pictures, or the model can't do that.
+        """
+        if not 1 <= len(expression.strip()) <= MAX_QUERY_LENGTH:
+            raise OvsegError(
+                f"an expression needs 1 to {MAX_QUERY_LENGTH} characters, got {len(expression.strip())}: "
+                "say what you look for"
+            )
+        views, config, revision, frame_id, stamp_ns = session.read(
+            lambda m, _: (list(m.views), m.config, m.revision, m.frame_id, newest_stamp(m))
+        )
+        return FoundInViews(find_in_views(views, session.referrer(), expression, config), revision, frame_id, stamp_ns)
 
 
 def _verified(session: MapSession, answer: Answer, snapshot: ThingsSnapshot) -> Answer:

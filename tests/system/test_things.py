@@ -42,6 +42,8 @@ def test_things_are_listed_shown_and_referred_to(tmp_path: Path) -> None:
         for thing in answer.objects:
             assert thing.header.frame_id == "map"
             assert thing.label == thing.labels[0]
+            assert len(thing.labels) == len(set(thing.labels)) == len(thing.label_scores)
+            assert thing.support_id == -1 or thing.support_id != thing.id
             assert thing.label not in ("wall", "floor", "ceiling")
             assert min(thing.size.x, thing.size.y, thing.size.z) > 0.0
             assert thing.pose.orientation.z**2 + thing.pose.orientation.w**2 == pytest.approx(1.0)
@@ -79,6 +81,18 @@ def test_things_are_listed_shown_and_referred_to(tmp_path: Path) -> None:
         refused = client.query_image(rgb, (100, 20, 200, 100))
         assert not refused.success
         assert "isn't one in a picture of 160x120" in refused.message
+
+        placed = client.find_in_views(label)
+        assert placed.success, placed.message
+        assert (placed.map_revision, placed.view_count) == (6, 4)
+        assert placed.mask_count >= int(placed.found)
+        if placed.found:
+            assert (placed.object.label, placed.object.id, placed.object.header.frame_id) == (label, -1, "map")
+            assert min(placed.object.size.x, placed.object.size.y, placed.object.size.z) > 0.0
+        for expression in (" ", "x" * 2000):
+            refused = client.find_in_views(expression)
+            assert not refused.success
+            assert "needs 1 to 200 characters" in refused.message
 
         for nonsense in ("", "?!", "x" * 10_000, "not the the"):
             refused = client.refer(nonsense)
