@@ -47,7 +47,7 @@ demo: $(STAMPS)  ## a generated room through real ROS 2 nodes into a map, and qu
 	@.venv/bin/ovseg demo
 
 test: $(STAMPS)  ## run all tests, system tests included
-	@.venv/bin/python -m pytest tests
+	@.venv/bin/python -m pytest tests -n 2 --dist loadgroup
 
 lint: $(STAMPS)  ## ruff, mypy and the import rules
 	@.venv/bin/ruff check .
