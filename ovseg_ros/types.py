@@ -191,6 +191,14 @@ class LanguageSpace(Protocol):
 
 
 @runtime_checkable
+class WordSpace(LanguageSpace, Protocol):
+    """A space that knows which words lie around a text, and judges meaning by them instead of by `same_meaning`."""
+
+    def means_the_same(self, text: str, name: str) -> bool:
+        """Whether the text is taken to name what ``name`` does; OvsegError if the space can't take one of them."""
+
+
+@runtime_checkable
 class ConceptSpace(LanguageSpace, Protocol):
     """The space of scores of concepts: what the channels mean is a list that each map has of its own."""
 
@@ -238,8 +246,17 @@ class PromptedSegmenter(Segmenter, Protocol):
 class PixelClassifier(Protocol):
     """A segmenter whose model was published with a rule of its own from features and words to labels."""
 
-    def classify(self, rgb: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
-        """(H, W, 3) uint8 image, (N, D) text vectors -> (H, W) int32: 0, or index of a word plus one."""
+    def classify(self, rgb: torch.Tensor, words: torch.Tensor, owners: torch.Tensor | None = None) -> torch.Tensor:
+        """Label each pixel with the concept that its best word belongs to.
+
+        Args:
+            rgb: (H, W, 3) uint8 image.
+            words: (N, D) text vectors.
+            owners: (N,) int64 in rising order from 0, the concept of each word; None: each is one of its own.
+
+        Returns:
+            (H, W) int32: 0, or number of a concept plus one.
+        """
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,35 @@ STRUCTURE = frozenset(
 """What a place is made of, and no thing in it."""
 
 
+ENDS_IN_VES = ("knife", "leaf", "loaf", "scarf", "wolf")
+IRREGULAR_PLURALS = {
+    "child": "children",
+    "foot": "feet",
+    "goose": "geese",
+    "man": "men",
+    "mouse": "mice",
+    "person": "people",
+    "potato": "potatoes",
+    "tomato": "tomatoes",
+    "tooth": "teeth",
+    "woman": "women",
+}
+WITHOUT_PLURAL = frozenset(
+    {"art", "artwork", "bedding", "bread", "clothes", "clothing", "cutlery", "detergent", "equipment", "fish", "food"}
+    | {"furniture", "glass", "grass", "hair", "laundry", "luggage", "money", "paper", "rubbish", "sand", "scissors"}
+    | {"sheep", "stairs", "stuff", "trash", "water"}
+)
+"""Last words of names that people don't put an s to; "glasses" are another thing."""
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """Concepts in a fixed order, each with the names people use for it (the first is shown).
+
+    Attributes:
+        synonyms: the names of each concept.
+        unsaid: those of the names that people use and models are not asked for, as another name says it better: "fan"
+            where "ceiling fan" is meant.
 
     Example:
         >>> words = Vocabulary.from_names(["sofa", "chair"], synonyms={"sofa": ["couch"]})
@@ -38,11 +64,26 @@ class Vocabulary:
     """
 
     synonyms: tuple[tuple[str, ...], ...]
+    unsaid: frozenset[str] = frozenset()
 
     @property
     def names(self) -> tuple[str, ...]:
         """The name shown for each concept."""
         return tuple(group[0] for group in self.synonyms)
+
+    @property
+    def asked(self) -> tuple[tuple[str, ...], ...]:
+        """The names of each concept that models are asked for; of several the best counts."""
+        return tuple(self.said(group) for group in self.synonyms)
+
+    def said(self, group: tuple[str, ...]) -> tuple[str, ...]:
+        """The words of a group that models are asked for; all of them if that would be none."""
+        return tuple(word for word in group if word not in self.unsaid) or group
+
+    def labels_of(self, words: tuple[str, ...]) -> tuple[str, ...]:
+        """These words, and the unsaid names of their concepts, by which maps may know them."""
+        own = (word for group in self.synonyms if not set(words).isdisjoint(group) for word in group)
+        return (*words, *(word for word in own if word in self.unsaid and word not in words))
 
     @classmethod
     def from_names(cls, names: Iterable[str], synonyms: dict[str, Sequence[str]] | None = None) -> Vocabulary:
@@ -118,6 +159,27 @@ def check_groups(groups: Sequence[Sequence[str]]) -> None:
 def normalise(text: str) -> str:
     """Lower case, single spaces."""
     return " ".join(text.lower().split())
+
+
+def plural_of(noun: str) -> str:
+    """The noun with its last word in the plural; a noun that has none, or is one, stays as it is.
+
+    Example:
+        >>> plural_of("washing machine"), plural_of("bookshelf"), plural_of("clothes"), plural_of("person")
+        ('washing machines', 'bookshelves', 'clothes', 'people')
+    """
+    *before, word = noun.split() or [""]
+    if word in WITHOUT_PLURAL or word in IRREGULAR_PLURALS.values() or (word.endswith("s") and singular(word) != word):
+        return noun
+    if word in IRREGULAR_PLURALS:
+        several = IRREGULAR_PLURALS[word]
+    elif word.endswith("lf") or word in ENDS_IN_VES:
+        several = word.removesuffix("e")[:-1] + "ves"
+    elif word.endswith("y") and word[-2:-1] not in tuple("aeiou"):
+        several = word[:-1] + "ies"
+    else:
+        several = word + ("es" if word.endswith(("s", "x", "z", "ch", "sh")) else "s")
+    return " ".join((*before, several))
 
 
 def singular(noun: str) -> str:

@@ -68,9 +68,9 @@ class Prompted(Painted):
         assert set(texts) == set(self.asked[-1])
         return super().encode_text(texts)
 
-    def classify(self, rgb: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+    def classify(self, rgb: torch.Tensor, words: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
         score, best = (self(rgb).features.permute(1, 2, 0) @ words.T).max(dim=2)
-        return torch.where(score > 0, best + 1, 0).int()
+        return torch.where(score > 0, owners[best] + 1, 0).int()
 
 
 @pytest.fixture

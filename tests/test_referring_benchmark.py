@@ -32,7 +32,7 @@ from ovseg_ros.evaluation.referring.polygons import (
 from ovseg_ros.evaluation.referring.relations import Relations
 from ovseg_ros.evaluation.referring.things import Thing, things_of
 from ovseg_ros.evaluation.referring.truth import Truth
-from ovseg_ros.evaluation.referring.wording import plural_of, say
+from ovseg_ros.evaluation.referring.wording import say
 from ovseg_ros.referring import (
     Boxes,
     Condition,
@@ -46,6 +46,7 @@ from ovseg_ros.referring import (
     parse_request,
 )
 from ovseg_ros.simulation import generate_room
+from ovseg_ros.vocabulary import plural_of
 
 ORIGIN = np.zeros(2)
 SQUARE = rectangle(ORIGIN, ORIGIN + 1)

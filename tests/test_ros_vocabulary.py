@@ -12,11 +12,15 @@ from test_ros_session import Backend, frame, integrate
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.mapping import MappingConfig
+from ovseg_ros.query import partly_asked
 from ovseg_ros.ros import services
+from ovseg_ros.ros.labeller import ImageLabeller
 from ovseg_ros.ros.session import MapSession
+from ovseg_ros.segmentation import load_segmenter
 from ovseg_ros.segmentation.sam3.concepts import Concept, Concepts
 from ovseg_ros.segmentation.sam3.config import Sam3Config
 from ovseg_ros.segmentation.sam3.segmenter import Sam3Segmenter
+from ovseg_ros.simulation import RoomSequence
 from ovseg_ros.types import RgbdFrame, Segmentation
 from ovseg_ros.vocabulary import Vocabulary
 
@@ -35,6 +39,35 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Sam3Segmenter:
 def session(model: Sam3Segmenter) -> MapSession:
     model.set_vocabulary(CONCEPTS)
     return MapSession(model, MappingConfig(), device="cpu", frame_id="map")
+
+
+def test_labels_of_images_have_the_words_of_a_vocabulary(tmp_path: Path) -> None:
+    path = tmp_path / "words.yaml"
+    path.write_text("concepts: [{name: boundary, synonyms: [wall]}, floor, ceiling]")
+    model = load_segmenter("openseg", "cpu", str(path))
+    image = RoomSequence(11, 2, 160, 120)[1].rgb.numpy()
+    everything, chosen = ImageLabeller(model, ()), ImageLabeller(model, ("boundary",))
+    assert everything.names == ("boundary", "floor", "ceiling")
+    labels, confidence = chosen(image)
+    assert ((labels == 1) == (everything(image)[0] == 1)).mean() > 0.95
+    assert 0.2 < (labels == 1).mean() < 0.9 and (confidence[labels == 0] == 0).all()
+
+
+def test_a_labeller_has_the_model_look_for_its_concepts(model: Sam3Segmenter) -> None:
+    model.set_vocabulary(CONCEPTS)
+    assert ImageLabeller(model, ("lamp", "chair")).names == ("lamp", "chair")
+    assert model.vocabulary.names == ("chair", "floor", "lamp")
+
+
+def test_a_name_that_is_not_said_is_what_the_map_knows(session: MapSession, model: Sam3Segmenter) -> None:
+    session.set_vocabulary(["lamp"])
+    model.set_vocabulary(Concepts.of([Concept("fan", ("ceiling fan",), said=False), "floor"]))
+    session.read(lambda semantic_map, _: semantic_map.set_vocabulary(model.vocabulary))
+    integrate(session)
+    for query in ("fan", "ceiling fans"):
+        assert session.read(lambda semantic_map, _, query=query: partly_asked(semantic_map, [query])) == {}
+        assert "look again" not in said(session, query)
+    assert concepts_of(session)[:1] == ("fan",)
 
 
 def concepts_of(session: MapSession) -> tuple[str, ...]:

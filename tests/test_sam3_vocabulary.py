@@ -20,7 +20,6 @@ from ovseg_ros.segmentation.sam3.concepts import Concept, Concepts
 from ovseg_ros.segmentation.sam3.config import CONFIG_VARIABLE, Sam3Config, read_config
 from ovseg_ros.segmentation.sam3.merging import distinct_masks, label_maps, score_map
 from ovseg_ros.segmentation.sam3.space import Sam3Space
-from ovseg_ros.segmentation.sam3.vocabulary_file import packaged_vocabularies, read_concepts
 from ovseg_ros.types import ConceptSpace
 from ovseg_ros.vocabulary import Vocabulary
 
@@ -53,49 +52,6 @@ def test_concepts_keep_their_order_and_distractors_come_last() -> None:
 def test_wrong_vocabularies_are_refused(entries: list[Any], message: str) -> None:
     with pytest.raises(OvsegError, match=message):
         Concepts.of(entries)
-
-
-@pytest.mark.parametrize(
-    ("name", "count"), [("household", 43), ("replica", 51), ("scannet20", 19), ("scannet200", 200)]
-)
-def test_vocabularies_of_the_package(name: str, count: int) -> None:
-    concepts = read_concepts(name)
-    assert len(concepts.asked) == count
-    assert {concept.name for concept in concepts.asked if concept.stuff} >= {"wall", "floor"}
-    assert name in packaged_vocabularies()
-
-
-def test_an_installed_package_finds_its_vocabularies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    folder = tmp_path / "share/ovseg_ros/config/vocabularies"
-    folder.mkdir(parents=True)
-    (folder / "garage.yaml").write_text("concepts: [car]\n")
-    monkeypatch.setenv("AMENT_PREFIX_PATH", f"/nowhere:{tmp_path}")
-    assert read_concepts("garage").prompts == ("car",)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("[cup]", "should hold the lists concepts and distractors"),
-        ("concepts: cup", "concepts in .* should be a list"),
-        ("concepts: []", r"0 concepts to look for"),
-        ("concepts: [yes]", "'True' in .* should be a name"),
-        ("concepts: [{name: cup, colour: red}]", "colour.* should be a name"),
-        ("concepts: [{name: cup, stuff: 1}]", "should be a name"),
-        ("concepts: [{name: cup, synonyms: [5]}]", "synonyms of 'cup' .* should be words"),
-        ("concepts: [{", "can't be read"),
-    ],
-)
-def test_wrong_vocabulary_files_are_refused(tmp_path: Path, content: str, message: str) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text(content)
-    with pytest.raises(OvsegError, match=message):
-        read_concepts(str(path))
-
-
-def test_an_unknown_vocabulary_names_the_known_ones() -> None:
-    with pytest.raises(OvsegError, match="no vocabulary 'kitchen' \\(household, replica, scannet20, scannet200\\)"):
-        read_concepts("kitchen")
 
 
 def boxes(*corners: tuple[int, int, int, int]) -> torch.Tensor:

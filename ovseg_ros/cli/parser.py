@@ -9,6 +9,7 @@ from typing import Any
 
 from ovseg_ros import __version__
 from ovseg_ros.cli import refer, regions, verbs
+from ovseg_ros.cli.vocabulary import add_vocabulary_arguments, run_vocabulary
 
 WRITTEN = ("replica", "scannet", "posed_rgbd", "semantic_nerf", "scannetpp", "tum")
 RECORDINGS = ("auto", *WRITTEN, "seven_scenes", "rosbag")
@@ -42,6 +43,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if options.verb == "query":
         options.text += words
         _check_query(parser, options)
+    if options.verb == "segment" and not options.text and not options.vocabulary:
+        parser.error("segment: name what may be in the image, or give a --vocabulary")
     return options
 
 
@@ -228,6 +231,7 @@ def _parser() -> argparse.ArgumentParser:
         help="pictures kept in the map at most, for --verify of query and refer (default: none)",
     )
     map_.add_argument("-o", "--out", type=Path, required=True, metavar="MAP", help="file to write, NAME.ovmap")
+    _add_vocabulary(map_, "what the map is asked about, and all that a model like sam3 finds")
     _add_model(map_)
     _add_voxel_size(map_)
 
@@ -354,18 +358,34 @@ def _parser() -> argparse.ArgumentParser:
         metavar="rgb|label|query:TEXT",
         help="of a PLY's points: as seen, by likeliest name, or by score for words (default %(default)s)",
     )
+    _add_vocabulary(export, "for --colour label, or that words of a query compete with (default: the map's)")
 
     segment = _verb(
         group,
         "segment",
         verbs.segment,
         "label one image",
-        example="ovseg segment photo.jpg chair table floor -o labels.png",
+        example="ovseg segment photo.jpg chair table floor -o labels.png --vocabulary household",
     )
     segment.add_argument("image", type=Path, metavar="IMAGE", help="picture to label")
-    segment.add_argument("text", nargs="+", metavar="TEXT", help="what may be in it; quote what has several words")
+    segment.add_argument(
+        "text",
+        nargs="*",
+        metavar="TEXT",
+        help="what may be in it; quote what has several words (default: all that --vocabulary has)",
+    )
     segment.add_argument("-o", "--out", type=Path, required=True, metavar="PNG", help="picture to write")
+    _add_vocabulary(segment, "whose words count for TEXT, and whose other concepts compete with it")
     _add_model(segment)
+
+    vocabulary = _verb(
+        group,
+        "vocabulary",
+        run_vocabulary,
+        "check a vocabulary file as a model reads it, or list those of this package",
+        example="ovseg vocabulary check household --backend openseg",
+    )
+    add_vocabulary_arguments(vocabulary)
 
     # Only for `ovseg --help`: whoever types it never comes here.
     group.add_parser(
@@ -405,6 +425,12 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "cpu", "cuda"),
         default="auto",
         help="where it runs; auto takes a GPU if there is one (default %(default)s)",
+    )
+
+
+def _add_vocabulary(parser: argparse.ArgumentParser, use: str) -> None:
+    parser.add_argument(
+        "--vocabulary", default="", metavar="FILE|NAME", help=f"words, see ovseg vocabulary list: {use}"
     )
 
 

@@ -89,7 +89,7 @@ def map_(options: argparse.Namespace) -> dict[str, Any]:
     sequence = open_recording(options.sequence, options.dataset, bag_options(options))
     device = resolve_device(options.device)
     semantic_map, report = build_map(
-        sequence, load_segmenter(options.backend, device), config,
+        sequence, load_segmenter(options.backend, device, options.vocabulary), config,
         every=options.every, keyframes=keyframes, device=device, progress=progress_bar("mapping"),
     )  # fmt: skip
     if not report.frames:
@@ -297,9 +297,12 @@ def _export_ply(options: argparse.Namespace) -> dict[str, Any]:
     from ovseg_ros.query import label_voxels, score_voxels
     from ovseg_ros.segmentation import language_space
     from ovseg_ros.visualization.point_cloud import write_point_cloud
+    from ovseg_ros.vocabulary_file import read_vocabulary
 
     semantic_map = storage.load(options.map)
     kind, _, words = options.colour.partition(":")
+    if options.vocabulary:
+        semantic_map.set_vocabulary(read_vocabulary(options.vocabulary).vocabulary)
     columns: dict[str, Any] = {}
     if kind == "label":
         labels, _ = label_voxels(semantic_map, language_space(space_id(semantic_map.space)))
@@ -318,8 +321,10 @@ def segment(options: argparse.Namespace) -> dict[str, Any]:
     from ovseg_ros.visualization.pictures import overlay, read_picture, write_picture
 
     rgb = read_picture(options.image)
-    labels, shares = label_image(load_segmenter(options.backend, resolve_device(options.device)), rgb, options.text)
-    write_picture(options.out, overlay(rgb, labels, options.text))
+    segmenter = load_segmenter(options.backend, resolve_device(options.device), options.vocabulary)
+    texts = options.text or segmenter.vocabulary.names
+    labels, shares = label_image(segmenter, rgb, texts)
+    write_picture(options.out, overlay(rgb, labels, texts))
     lines = [f"{name:24} {share:6.1%}" for name, share in shares.items()]
     return {"out": str(options.out), "shares": shares, "text": "\n".join([*lines, f"picture: {options.out}"])}
 

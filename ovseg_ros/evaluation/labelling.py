@@ -40,7 +40,7 @@ class ClassWords:
     @classmethod
     def encode(cls, space: LanguageSpace, classes: Vocabulary, labels: Sequence[int], ensemble: Ensemble) -> ClassWords:
         """The words of these label ids; id i + 1 is the i-th of the classes."""
-        groups = [classes.synonyms[label - 1] for label in labels]
+        groups = [classes.asked[label - 1] for label in labels]
         counts = torch.tensor([len(group) for group in groups])
         rows = torch.repeat_interleave(torch.arange(len(groups)), counts)
         vectors = space.encode_text([word for group in groups for word in group])
@@ -98,14 +98,15 @@ class ImageLabeller:
 
     def _classified(self, segmenter: PixelClassifier, rgb: torch.Tensor, choice: Sequence[int]) -> NDArray[np.int32]:
         words = self._words(choice)
-        numbers = segmenter.classify(rgb, words.vectors).cpu().long()
-        return torch.cat((torch.zeros(1, dtype=torch.int64), words.owners))[numbers].int().numpy()
+        labels, owners = torch.unique(words.owners, return_inverse=True)
+        numbers = segmenter.classify(rgb, words.vectors, owners).cpu().long()
+        return torch.cat((torch.zeros(1, dtype=torch.int64), labels))[numbers].int().numpy()
 
     def _words(self, choice: Sequence[int]) -> ClassWords:
         segmenter = self._segmenter
         if not isinstance(segmenter, PromptedSegmenter):
             return self._all_words.among(choice)
-        segmenter.look_for(Vocabulary(tuple(self.classes.synonyms[label - 1] for label in choice)))
+        segmenter.look_for(Vocabulary(tuple(self.classes.synonyms[label - 1] for label in choice), self.classes.unsaid))
         return ClassWords.encode(segmenter.space, self.classes, choice, self._ensemble)
 
     @cached_property

@@ -182,4 +182,5 @@ def _same_codec(first: FeatureCodec | None, second: FeatureCodec | None) -> bool
 def _union(first: Vocabulary, second: Vocabulary) -> Vocabulary:
     """The concepts of both, those of ``first`` first; of two with one name, the one of ``first``."""
     names = set(first.names)
-    return Vocabulary((*first.synonyms, *(group for group in second.synonyms if group[0] not in names)))
+    groups = (*first.synonyms, *(group for group in second.synonyms if group[0] not in names))
+    return Vocabulary(groups, first.unsaid | (second.unsaid - names))

@@ -142,6 +142,7 @@ def _header_fields(semantic_map: SemanticMap, columns: dict[str, torch.Tensor]) 
         "frame": semantic_map.frame_id,
         "space": semantic_map.space or "",
         "vocabulary": json.dumps(semantic_map.vocabulary.synonyms),
+        "unsaid": json.dumps(sorted(semantic_map.vocabulary.unsaid)),
         "concepts": json.dumps(semantic_map.concept_channels.vocabularies),
         "revision": str(semantic_map.revision),
         "counts": json.dumps(
@@ -178,7 +179,7 @@ class _Header:
             header = cls(
                 config=_config(json.loads(fields["config"])),
                 space=fields["space"] or None,
-                vocabulary=Vocabulary(_groups(json.loads(fields["vocabulary"]), "vocabulary")),
+                vocabulary=_vocabulary(fields),
                 concepts=ConceptChannels(_groups(json.loads(fields.get("concepts", "[]")), "concepts")),
                 frame=fields["frame"],
                 revision=int(fields["revision"]),
@@ -227,6 +228,14 @@ def _check_version(source: Path, fields: dict[str, str]) -> None:
             f"{source} has format version {version}, newer than {FORMAT_VERSION}, the newest that this "
             "ovseg_ros reads: update ovseg_ros"
         )
+
+
+def _vocabulary(fields: dict[str, str]) -> Vocabulary:
+    """The words of a map; files of earlier versions say nothing of unsaid ones."""
+    unsaid = json.loads(fields.get("unsaid", "[]"))
+    if not isinstance(unsaid, list) or not all(isinstance(word, str) for word in unsaid):
+        raise ValueError("unsaid")
+    return Vocabulary(_groups(json.loads(fields["vocabulary"]), "vocabulary"), frozenset(unsaid))
 
 
 def _groups(groups: Any, field: str) -> tuple[tuple[str, ...], ...]:

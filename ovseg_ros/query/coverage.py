@@ -20,7 +20,7 @@ def partly_asked(semantic_map: SemanticMap, queries: Sequence[str] | str) -> dic
     if not semantic_map.concepts:
         return {}
     shares = {
-        phrase.query: max(semantic_map.asked_share(name) for name in phrase.names)
+        phrase.query: max(map(semantic_map.asked_share, semantic_map.vocabulary.labels_of(phrase.names)))
         for phrase in parse_queries(queries, semantic_map.vocabulary)
         if phrase.names
     }

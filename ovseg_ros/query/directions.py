@@ -12,6 +12,7 @@ from scipy.spatial import KDTree
 
 from ovseg_ros.mapping import SemanticMap
 from ovseg_ros.mapping.rays import SemanticRays
+from ovseg_ros.meanings import with_synonyms
 from ovseg_ros.query.calibration import (
     MAX_MATCHES,
     MIN_SCORE,
@@ -23,7 +24,7 @@ from ovseg_ros.query.calibration import (
 from ovseg_ros.query.feature_index import FeatureIndex
 from ovseg_ros.query.map_index import space_of
 from ovseg_ros.query.phrases import parse_queries
-from ovseg_ros.query.similarity import competitors, with_synonyms
+from ovseg_ros.query.similarity import competitors
 from ovseg_ros.types import LanguageSpace
 
 Floats = npt.NDArray[np.float64]

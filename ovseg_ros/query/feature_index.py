@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 
 from ovseg_ros.mapping.compression import FeatureCodec
+from ovseg_ros.meanings import best_of, encode_groups
 from ovseg_ros.types import LanguageSpace
 
 PRODUCTS = 1 << 18
@@ -30,7 +31,7 @@ class FeatureIndex:
         self,
         features: Iterable[torch.Tensor],
         space: LanguageSpace,
-        negatives: Sequence[str],
+        negatives: Sequence[Sequence[str]],
         device: torch.device,
         codec: FeatureCodec | None = None,
     ) -> None:
@@ -40,12 +41,12 @@ class FeatureIndex:
             features: (n, C) parts, M rows in all, or (n, K) codes of ``codec``. They are not copied where the
                 space compares directly, and must not change then.
             space: the language space that they are of.
-            negatives: words that compete with whatever is asked.
+            negatives: concepts that compete with whatever is asked, each by the best of its words.
             device: where the features are.
             codec: what compressed them; None if nothing did.
         """
         self.space = space
-        self.negatives = tuple(negatives)
+        self.negatives = tuple(map(tuple, negatives))
         self.device = device
         self._codec = codec
         self._chunks = list(features)
@@ -62,9 +63,9 @@ class FeatureIndex:
         yield from self._cosines(texts, self._chunks, self._inverse_norms)
 
     def probabilities(self, groups: Sequence[Sequence[str]]) -> torch.Tensor:
-        """How likely each feature is named by one of the words of a group rather than by a negative outside it.
+        """How likely each feature is named by one of the words of a group rather than by another concept.
 
-        The softmax over the group's best word and the negatives that are not in the group.
+        The softmax over the group's best word and the negatives that share no word with the group.
 
         Args:
             groups: Q groups of words.
@@ -72,10 +73,13 @@ class FeatureIndex:
         Returns:
             (Q, M) float32 in 0..1.
         """
-        words = list(dict.fromkeys(word for group in groups for word in group))
+        same = [[rival for rival in self.negatives if not set(group).isdisjoint(rival)] for group in groups]
+        words = list(
+            dict.fromkeys(word for own, more in zip(groups, same, strict=True) for g in (own, *more) for word in g)
+        )
         texts = self.space.logit_scale * self.space.encode_text(words).to(self.device)
         members = [[words.index(word) for word in group] for group in groups]
-        rivals = [[words.index(word) for word in group if word in self.negatives] for group in groups]
+        rivals = [[[words.index(word) for word in rival] for rival in more] for more in same]
         against = self._against
         result = torch.empty(len(groups), len(against), device=self.device)
         start = 0
@@ -85,8 +89,9 @@ class FeatureIndex:
             for row, (own, competing) in enumerate(zip(members, rivals, strict=True)):
                 odds = logits[own[0]] if len(own) == 1 else logits[own].amax(dim=0)
                 if competing:
-                    # These words are in the background and must not compete: it is less by their share of its mass.
-                    share = logits[competing].exp_().sum(dim=0).clamp_(max=1.0 - torch.finfo(torch.float32).eps)
+                    # These concepts are in the background and must not compete: it is less by their share of its mass.
+                    best = torch.stack([logits[rival].amax(dim=0) for rival in competing])
+                    share = best.exp_().sum(dim=0).clamp_(max=1.0 - torch.finfo(torch.float32).eps)
                     odds = odds - torch.log1p(-share)
                 torch.sigmoid(odds, out=result[row, part])
             start = part.stop
@@ -131,7 +136,7 @@ class FeatureIndex:
 
     @cached_property
     def _against(self) -> torch.Tensor:
-        """(M,) minus the log of the negatives' summed exponential logits."""
+        """(M,) minus the log of the summed exponentials of the negatives' best logits."""
         return self._background(self._chunks, self._inverse_norms)
 
     def _inverse_lengths(self, chunks: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -139,8 +144,10 @@ class FeatureIndex:
         return torch.where(norms > MIN_NORM, 1.0 / norms, 0.0)
 
     def _background(self, chunks: Sequence[torch.Tensor], norms: torch.Tensor) -> torch.Tensor:
-        texts = self.space.logit_scale * self.space.encode_text(self.negatives).to(self.device)
-        return torch.cat([logits.logsumexp(dim=0) for logits in self._cosines(texts, chunks, norms)]).neg_()
+        texts, owners = encode_groups(self.space, self.negatives)
+        texts = self.space.logit_scale * texts.to(self.device)
+        parts = (best_of(logits, owners) for logits in self._cosines(texts, chunks, norms))
+        return torch.cat([best.logsumexp(dim=0) for best in parts]).neg_()
 
 
 def _gathered(chunks: Sequence[torch.Tensor], rows: torch.Tensor) -> list[torch.Tensor]:

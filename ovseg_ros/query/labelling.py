@@ -7,33 +7,37 @@ from collections.abc import Sequence
 import torch
 
 from ovseg_ros.mapping import SemanticMap
+from ovseg_ros.meanings import best_of, encode_groups
 from ovseg_ros.query.map_index import space_of
 from ovseg_ros.query.similarity import map_index
 from ovseg_ros.types import LanguageSpace
+from ovseg_ros.vocabulary import Vocabulary
 
 
 def label_voxels(
     semantic_map: SemanticMap, space: LanguageSpace, names: Sequence[str] | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Name each voxel.
+    """Name each voxel, by the best of the words that the map's vocabulary has for a concept.
 
     Args:
         semantic_map: N voxels.
         space: the language space that the map's features are of.
-        names: to choose from; None takes the map's vocabulary.
+        names: to choose from, each a word of its own; None takes the concepts of the map's vocabulary.
 
     Returns:
-        (N,) int64 label ids: i + 1 is ``names[i]``, 0 where a voxel's feature says nothing; and (N,) float32
+        (N,) int64 label ids: i + 1 is the i-th name, 0 where a voxel's feature says nothing; and (N,) float32
         probability of that name among all of them.
     """
-    names = semantic_map.vocabulary.names if names is None else names
-    if not names or not semantic_map.voxel_count:
+    groups = semantic_map.vocabulary.asked if names is None else [(name,) for name in names]
+    if not groups or not semantic_map.voxel_count:
         labels = torch.zeros(semantic_map.voxel_count, dtype=torch.int64, device=semantic_map.device)
         return labels, torch.zeros(semantic_map.voxel_count, device=semantic_map.device)
     space = space_of(semantic_map, space)
     index = map_index(semantic_map, space)
+    texts, owners = encode_groups(space, groups)
     named = []
-    for cosines in index.cosines(space.encode_text(names).to(semantic_map.device)):
+    for products in index.cosines(texts.to(semantic_map.device)):
+        cosines = best_of(products, owners)
         probability, best = torch.softmax(space.logit_scale * cosines, dim=0).max(dim=0)
         known = (cosines != 0).any(dim=0)
         named.append((torch.where(known, best + 1, 0), torch.where(known, probability, 0.0)))
@@ -41,19 +45,20 @@ def label_voxels(
     return index.expand(labels), index.expand(confidence)
 
 
-def label_features(features: torch.Tensor, space: LanguageSpace, names: Sequence[str]) -> torch.Tensor:
-    """Name each of a few feature vectors.
+def label_features(features: torch.Tensor, space: LanguageSpace, vocabulary: Vocabulary) -> torch.Tensor:
+    """Name each of a few feature vectors, as `label_voxels` does.
 
     Args:
         features: (n, C) of the space.
         space: the language space.
-        names: to choose from.
+        vocabulary: concepts to choose from.
 
     Returns:
-        (n,) int64: i + 1 is ``names[i]``, 0 where a feature says nothing or there are no names.
+        (n,) int64: i + 1 is the i-th concept, 0 where a feature says nothing or there are no concepts.
     """
-    if not names or not len(features):
+    if not vocabulary or not len(features):
         return torch.zeros(len(features), dtype=torch.int64, device=features.device)
     aligned = space.align(features)
-    cosines = aligned @ space.encode_text(names).to(aligned).T
-    return torch.where((cosines != 0).any(dim=1), cosines.argmax(dim=1) + 1, 0)
+    texts, owners = encode_groups(space, vocabulary.asked)
+    cosines = best_of(texts.to(aligned) @ aligned.T, owners)
+    return torch.where((cosines != 0).any(dim=0), cosines.argmax(dim=0) + 1, 0)

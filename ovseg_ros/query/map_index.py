@@ -19,13 +19,13 @@ class MapIndex(FeatureIndex):
     used (`map_index` sees to it).
     """
 
-    def __init__(self, semantic_map: SemanticMap, space: LanguageSpace, negatives: Sequence[str]) -> None:
+    def __init__(self, semantic_map: SemanticMap, space: LanguageSpace, negatives: Sequence[Sequence[str]]) -> None:
         """Prepare what all questions share.
 
         Args:
             semantic_map: N voxels, M of which hold features.
             space: the language space that they are of, from `space_of`.
-            negatives: words that compete with whatever is asked.
+            negatives: concepts that compete with whatever is asked, each by the best of its words.
         """
         super().__init__(semantic_map.feature_chunks(), space, negatives, semantic_map.device, semantic_map.codec)
         self._remember(semantic_map)

@@ -13,6 +13,7 @@ from ovseg_ros.geometry import unpack_keys
 from ovseg_ros.mapping import SemanticMap
 from ovseg_ros.mapping.objects import ObjectLayer
 from ovseg_ros.mapping.owners import NO_OBJECT
+from ovseg_ros.meanings import with_synonyms
 from ovseg_ros.query.calibration import (
     COLOUR_SHARE,
     DOUBT,
@@ -26,7 +27,7 @@ from ovseg_ros.query.calibration import (
 from ovseg_ros.query.components import connected_voxels
 from ovseg_ros.query.map_index import space_of
 from ovseg_ros.query.phrases import Phrase, parse_queries
-from ovseg_ros.query.similarity import colour_scores, noun_scores, with_synonyms
+from ovseg_ros.query.similarity import colour_scores, noun_scores
 from ovseg_ros.types import LanguageSpace
 from ovseg_ros.vocabulary import normalise
 
@@ -199,7 +200,8 @@ def _named_objects(semantic_map: SemanticMap, space: LanguageSpace, phrase: Phra
     """Ids of the objects that the noun of a phrase names."""
     if not phrase.names or not len(semantic_map.objects):
         return frozenset()
-    names = set(with_synonyms(phrase.names, semantic_map.vocabulary, space))
+    vocabulary = semantic_map.vocabulary
+    names = set(vocabulary.labels_of(with_synonyms(phrase.names, vocabulary, space)))
     return frozenset(number for number, label in semantic_map.objects.labels.items() if normalise(label) in names)
 
 

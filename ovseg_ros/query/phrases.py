@@ -64,6 +64,6 @@ def _parse(query: str, vocabulary: Vocabulary) -> Phrase:
 
 
 def _group_of(name: str, vocabulary: Vocabulary) -> tuple[str, ...] | None:
-    """The vocabulary's names for what ``name`` means, if it is one of them or the plural of one."""
+    """The vocabulary's words to ask for what ``name`` means, if it is one of them or the plural of one."""
     wanted = (name, singular(name))
-    return next((group for word in wanted for group in vocabulary.synonyms if word in group), None)
+    return next((vocabulary.said(group) for word in wanted for group in vocabulary.synonyms if word in group), None)

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from ovseg_ros.mapping import SemanticMap
+from ovseg_ros.meanings import with_synonyms
 from ovseg_ros.query.map_index import MapIndex, space_of
 from ovseg_ros.query.phrases import Phrase, parse_queries
 from ovseg_ros.types import LanguageSpace
@@ -25,9 +26,10 @@ def map_index(semantic_map: SemanticMap, space: LanguageSpace) -> MapIndex:
     return index
 
 
-def competitors(vocabulary: Vocabulary) -> tuple[str, ...]:
-    """The words that compete with whatever is asked of a map with this vocabulary."""
-    return tuple(dict.fromkeys((*vocabulary.names, *GENERIC_NEGATIVES)))
+def competitors(vocabulary: Vocabulary) -> tuple[tuple[str, ...], ...]:
+    """The concepts that compete with whatever is asked of a map with this vocabulary, each with its words."""
+    known = {word for group in vocabulary.synonyms for word in group}
+    return (*vocabulary.asked, *((word,) for word in GENERIC_NEGATIVES if word not in known))
 
 
 def noun_scores(semantic_map: SemanticMap, space: LanguageSpace, phrases: Sequence[Phrase]) -> torch.Tensor:
@@ -79,18 +81,3 @@ def score_voxels(semantic_map: SemanticMap, space: LanguageSpace, queries: Seque
     if any(phrase.colour is not None for phrase in phrases):
         scores = scores * colour_scores(semantic_map, phrases)
     return scores
-
-
-def with_synonyms(names: tuple[str, ...], vocabulary: Vocabulary, space: LanguageSpace) -> tuple[str, ...]:
-    """A noun's names and, if the vocabulary has a concept of the same meaning, the names of the nearest one.
-
-    Training never saw most words that people use: "couch" says the same as "sofa" only as far as the space of
-    texts knows it, and would lose against "sofa" everywhere.
-    """
-    groups = [group for group in vocabulary.synonyms if not set(group) & set(names)]
-    if len(groups) < len(vocabulary.synonyms) or not groups:
-        return names
-    cosines = space.encode_text([word for group in groups for word in group]) @ space.encode_text(names).T
-    nearest = torch.stack([part.amax() for part in torch.split(cosines, [len(group) for group in groups])])
-    best = int(nearest.argmax())
-    return (*names, *groups[best]) if nearest[best] >= space.same_meaning else names

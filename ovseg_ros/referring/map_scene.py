@@ -10,12 +10,13 @@ import numpy.typing as npt
 import torch
 
 from ovseg_ros.mapping import MapObject, SemanticMap, group_colours, mean_features
+from ovseg_ros.meanings import with_synonyms
 from ovseg_ros.query import is_structure, map_objects, space_of, upright_box
 from ovseg_ros.query.calibration import COLOUR_SHARE, THING_DOUBT
 from ovseg_ros.query.colours import Colour, brightened
 from ovseg_ros.query.feature_index import FeatureIndex
 from ovseg_ros.query.phrases import parse_queries
-from ovseg_ros.query.similarity import competitors, with_synonyms
+from ovseg_ros.query.similarity import competitors
 from ovseg_ros.referring.expressions import Relation
 from ovseg_ros.referring.lexicon import THING
 from ovseg_ros.referring.predicates import Pairs, relation
@@ -98,7 +99,7 @@ class MapScene:
     @cached_property
     def _resemblance(self) -> Floats:
         """(K, N) 0..1: how likely each of the vocabulary's names is by each thing's mean feature."""
-        probabilities = self._index.probabilities([(name,) for name in self._vocabulary.names])
+        probabilities = self._index.probabilities(self._vocabulary.asked)
         return np.asarray(probabilities.double().cpu().numpy())
 
     def fit(self, noun: str) -> Floats:
@@ -120,7 +121,8 @@ class MapScene:
             names = with_synonyms(phrase.names, self._vocabulary, self._space)
             by_feature = self._index.probabilities([names])[0].double().cpu().numpy()
             # What a model called a thing in images says more than the mean of its voxels, with bits of others in it.
-            by_label = [max(thing.label_scores.get(name, 0.0) for name in names) for thing in self.things]
+            labels = self._vocabulary.labels_of(names)
+            by_label = [max(thing.label_scores.get(label, 0.0) for label in labels) for thing in self.things]
             # A wall is meant where it is called one, and never for what its voxels resemble.
             fit = np.maximum(by_feature * ~self.is_structure, by_label) * self._evidence
         return fit * self._coloured(phrase.colour) if phrase.colour else fit

@@ -19,7 +19,7 @@ from ovseg_ros.ros.health import Health
 from ovseg_ros.ros.messages import mono_message, rgb_message
 from ovseg_ros.ros.node_parameters import Parameters
 from ovseg_ros.ros.worker import Worker
-from ovseg_ros.segmentation import PixelLabeller
+from ovseg_ros.segmentation import PixelLabeller, look_also_for
 from ovseg_ros.sensor_messages import image_to_rgb
 from ovseg_ros.types import InvalidFrameError, Segmenter
 from ovseg_ros.visualization import overlay
@@ -53,6 +53,7 @@ class ImageLabeller:
         if len(self.names) > MAX_LABELS:
             raise OvsegError(f"{len(self.names)} concepts don't fit into mono8: name at most {MAX_LABELS} in concepts")
         self._backend = backend
+        look_also_for(backend, self.names)
         self._label = PixelLabeller(backend.space, self.names, backend.vocabulary)
 
     def __call__(self, rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -75,7 +75,7 @@ class MappingNode(ModelNode):
         self.get_logger().info(f"poses of the camera come from pose_source {pose_source}")
         device = resolve_device(parameters["device"])
         self.get_logger().info(f"loading {parameters['backend']} on {device}")
-        backend = load_segmenter(parameters["backend"], device)
+        backend = load_segmenter(parameters["backend"], device, parameters["vocabulary"])
         check_backend(backend, parameters["cameras"])
         model = parameters["refer.model"]
         referrer = load_referrer(model, device) if model else None

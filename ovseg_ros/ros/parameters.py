@@ -14,6 +14,12 @@ MAX_MATCHES = 1000
 MAPPING_PARAMETERS: tuple[ParameterSpec, ...] = (
     ParameterSpec("backend", "openseg", "Model that turns images into language features."),
     ParameterSpec(
+        "vocabulary",
+        "",
+        "What the model looks for and the map is asked about: household or another packaged name, or a file; empty: "
+        "the backend's.",
+    ),
+    ParameterSpec(
         "device", "auto", "Where model and map live; auto takes a GPU if there is one.", choices=("auto", "cuda", "cpu")
     ),
     ParameterSpec("autostart", True, "Configure and activate on its own, without a lifecycle manager."),
@@ -240,11 +246,18 @@ _OF_MAPPING = {spec.name: spec for spec in MAPPING_PARAMETERS}
 SEGMENTATION_PARAMETERS: tuple[ParameterSpec, ...] = (
     _OF_MAPPING["backend"],
     ParameterSpec(
+        "vocabulary",
+        "",
+        "Words for the concepts, and what competes: household or another packaged name, or a file; empty: the model's.",
+    ),
+    ParameterSpec(
         "device", "auto", "Where the model lives; auto takes a GPU if there is one.", choices=("auto", "cuda", "cpu")
     ),
     _OF_MAPPING["autostart"],
     _OF_MAPPING["inputs.reliability"],
-    ParameterSpec("concepts", "", "Names of the labels 1, 2, ... apart by commas, at most 255; empty: the model's."),
+    ParameterSpec(
+        "concepts", "", "Names of the labels 1, 2, ... apart by commas, at most 255; empty: all of the vocabulary."
+    ),
     ParameterSpec("queue_size", 1, "Images that may wait for the model; then the oldest is dropped.", 1, 10000),
 )
 

@@ -39,7 +39,7 @@ class SegmentationNode(ModelNode):
     def _load(self) -> None:
         device = resolve_device(self._settings["device"])
         self.get_logger().info(f"loading {self._settings['backend']} on {device}")
-        backend = load_segmenter(self._settings["backend"], device)
+        backend = load_segmenter(self._settings["backend"], device, self._settings["vocabulary"])
         concepts = (name.strip() for name in self._settings["concepts"].split(","))
         self._label = ImageLabeller(backend, tuple(name for name in concepts if name))
 

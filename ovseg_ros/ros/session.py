@@ -346,7 +346,7 @@ class MapSession:
         if isinstance(self._backend, PromptedSegmenter):
             self._backend.look_for(vocabulary)
         else:
-            self._backend.space.encode_text([word for group in vocabulary.synonyms for word in group])
+            self._backend.space.encode_text([word for group in vocabulary.asked for word in group])
 
     def _voxels_in_all(self) -> int:
         return self._map.voxel_count + self._map.evicted_voxel_count

@@ -101,7 +101,7 @@ def frontier_snapshot(semantic_map: SemanticMap) -> FrontierSnapshot | None:
 
 def ray_snapshot(semantic_map: SemanticMap, space: LanguageSpace, limit: int) -> RaySnapshot | None:
     """At most ``limit`` rays; None without that layer."""
-    rays, names = semantic_map.layers.rays, semantic_map.vocabulary.names
+    rays, vocabulary = semantic_map.layers.rays, semantic_map.vocabulary
     if rays is None:
         return None
     columns = rays.columns
@@ -112,8 +112,8 @@ def ray_snapshot(semantic_map: SemanticMap, space: LanguageSpace, limit: int) ->
         origins=as_array(columns["origins"][heaviest]),
         directions=as_array(rays.directions[heaviest]),
         weights=as_array(columns["weights"][heaviest]),
-        labels=as_array(label_features(semantic_map.ray_features[heaviest], space_of(semantic_map, space), names)),
-        label_count=len(names),
+        labels=as_array(label_features(semantic_map.ray_features[heaviest], space_of(semantic_map, space), vocabulary)),
+        label_count=len(vocabulary),
         frame_id=semantic_map.frame_id,
         stamp_ns=newest_stamp(semantic_map),
     )

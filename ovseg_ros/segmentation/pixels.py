@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as functional
 
-from ovseg_ros.errors import OvsegError
-from ovseg_ros.segmentation.labels import competing_words, word_cosines
+from ovseg_ros.segmentation.labels import AskedWords
 from ovseg_ros.types import LanguageSpace, Segmentation
 from ovseg_ros.vocabulary import Vocabulary
 
@@ -20,7 +19,7 @@ class PixelLabels:
 
     Attributes:
         labels: (H, W) int32; i + 1 is the i-th text, 0 where another word fits better.
-        confidence: (H, W) float32 0..1: probability of the label among all words; 0 where there is none.
+        confidence: (H, W) float32 0..1: probability of the label among all concepts; 0 where there is none.
     """
 
     labels: torch.Tensor
@@ -28,27 +27,25 @@ class PixelLabels:
 
 
 class PixelLabeller:
-    """Labels images by nearest words. The words are encoded once.
+    """Labels images by nearest words, of which a text may have several. The words are encoded once.
 
     Args:
         space: of the features that are labelled.
         texts: what to look for.
-        vocabulary: competes with the texts.
+        vocabulary: its words for the texts count as theirs, its other concepts compete.
 
     Raises:
         OvsegError: without texts.
     """
 
     def __init__(self, space: LanguageSpace, texts: Sequence[str], vocabulary: Vocabulary) -> None:
-        if not texts:
-            raise OvsegError("there is nothing to look for: give at least one word")
         self._space = space
         self._count = len(texts)
-        self._words = competing_words(space, texts, vocabulary)
+        self._words = AskedWords.encode(space, texts, vocabulary)
 
     def __call__(self, segmentation: Segmentation, height: int, width: int) -> PixelLabels:
-        """Label the pixels of an image of this size, by the cosines of `word_cosines`."""
-        cosines = word_cosines(segmentation, self._space, self._words)
+        """Label the pixels of an image of this size, by the cosines of `AskedWords`."""
+        cosines = self._words.cosines(segmentation, self._space)
         probability, best = torch.softmax(self._space.logit_scale * cosines.float(), dim=0).max(dim=0)
         known = best < self._count
         decided = torch.stack((torch.where(known, best + 1, 0).float(), torch.where(known, probability, 0.0)))

@@ -11,6 +11,7 @@ from typing import Protocol, cast
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.segmentation.device import resolve_device
 from ovseg_ros.types import LanguageSpace, Referrer, Segmenter
+from ovseg_ros.vocabulary_file import VocabularyFile, read_vocabulary
 
 BACKENDS = {
     "openseg": "ovseg_ros.segmentation.openseg.backend",
@@ -49,8 +50,8 @@ class BackendModule(Protocol):
     def describe(self) -> BackendInfo:
         """What `ovseg backends` shows; loads nothing."""
 
-    def load(self, device: str) -> Segmenter:
-        """The segmenter, ready to use on ``cpu`` or ``cuda``."""
+    def load(self, device: str, vocabulary: VocabularyFile | None = None) -> Segmenter:
+        """The segmenter, ready to use on ``cpu`` or ``cuda``, with this vocabulary in place of its own."""
 
     def language_space(self, space_id: str) -> LanguageSpace:
         """The space with this id, without the image model; OvsegError if the installed weights have another."""
@@ -66,17 +67,20 @@ class ReferrerModule(Protocol):
         """The referrer, ready to use on ``cpu`` or ``cuda``, from a folder or from where its settings say."""
 
 
-def load_segmenter(backend: str, device: str = "auto") -> Segmenter:
+def load_segmenter(backend: str, device: str = "auto", vocabulary: str = "") -> Segmenter:
     """A backend, ready to segment.
 
     Args:
         backend: a name in BACKENDS.
         device: ``auto``, ``cpu`` or ``cuda``.
+        vocabulary: what it looks for, and what its maps are asked about, as `read_vocabulary` takes it; empty: what
+            its settings or its weights say.
 
     Raises:
-        OvsegError: for an unknown backend or device, or weights that can't be loaded.
+        OvsegError: for an unknown backend or device, a vocabulary that can't be read, or weights that can't be loaded.
     """
-    return _module(backend).load(resolve_device(device))
+    module = _module(backend)
+    return module.load(resolve_device(device), read_vocabulary(vocabulary) if vocabulary else None)
 
 
 def load_referrer(backend: str, device: str = "auto", weights: Path | None = None) -> Referrer:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as functional
 
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.segmentation.labels import competing_words, word_cosines
+from ovseg_ros.segmentation.labels import AskedWords
 from ovseg_ros.types import ConceptSpace, Referrer, RefPrediction, Segmenter
 
 MASK_PROBABILITY = 0.3
@@ -42,8 +42,8 @@ class SimilarityReferrer:
         segmentation = self._segmenter(rgb)
         maps = []
         for expression in expressions:
-            words = competing_words(space, [expression], self._segmenter.vocabulary)
-            cosines = word_cosines(segmentation, space, words)
+            words = AskedWords.encode(space, [expression], self._segmenter.vocabulary)
+            cosines = words.cosines(segmentation, space)
             maps.append(torch.softmax(space.logit_scale * cosines, dim=0)[0])
         shape = size or (rgb.shape[0], rgb.shape[1])
         probability = functional.interpolate(torch.stack(maps)[None], shape, mode="bilinear", align_corners=False)[0]

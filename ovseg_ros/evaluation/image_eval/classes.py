@@ -9,8 +9,8 @@ from pathlib import Path
 from ovseg_ros.datasets import ClassTable, class_list
 from ovseg_ros.datasets.files import read_lines, read_table
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.segmentation.sam3.vocabulary_file import read_concepts
 from ovseg_ros.vocabulary import Vocabulary, normalise
+from ovseg_ros.vocabulary_file import read_vocabulary
 
 CLASS_FILES = ("classes.json", "classes.txt", "objectInfo150.txt")
 """What a folder of images may say itself; the last is ADE20K's."""
@@ -75,13 +75,12 @@ class ImageClasses:
         """The same classes with the further words that a vocabulary has for them.
 
         Args:
-            file: a text file with a concept a line ("sofa, couch"), or a YAML file or name as `read_concepts` takes.
+            file: a vocabulary's name or file, as `read_vocabulary` takes it; no plurals are added to its words.
 
         Raises:
             OvsegError: it can't be read, or has words for none of the classes.
         """
-        text = Path(file).expanduser()
-        words = Vocabulary.parse(read_lines(text)) if text.suffix == ".txt" else read_concepts(file).vocabulary
+        words = read_vocabulary(file).without_plurals.vocabulary
         own = self.vocabulary.synonyms
         owner = {word: index for index, group in enumerate(own) for word in group}
         further: list[list[str]] = [[] for _ in own]
@@ -95,7 +94,7 @@ class ImageClasses:
             raise OvsegError(f"{file} has words for none of the {len(own)} classes ({shown}, ...): use their names")
         groups = [[*group, *others] for group, others in zip(own, further, strict=True)]
         merged = tuple(tuple(dict.fromkeys(group)) for group in _each_word_once(groups, own))
-        return replace(self, vocabulary=Vocabulary(merged))
+        return replace(self, vocabulary=Vocabulary(merged, words.unsaid))
 
 
 def _read_ade20k(path: Path) -> tuple[list[int], list[str]]:

@@ -115,7 +115,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help=f"numbers that aren't scored (default {UNLABELLED}, if no class has them)",
     )
     parser.add_argument(
-        "--vocabulary", metavar="FILE|NAME", help="further words for the classes: lines of text, or YAML as for sam3"
+        "--vocabulary", metavar="FILE|NAME", help="further words for the classes, see docs/vocabularies.md"
     )
     parser.add_argument(
         "--ensemble",

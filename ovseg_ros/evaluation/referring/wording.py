@@ -12,6 +12,7 @@ from numpy.random import Generator
 from ovseg_ros.referring import Condition, Description, Rank, Ranking, Relation, Wanted
 from ovseg_ros.referring.lexicon import THING
 from ovseg_ros.simulation import CLASSES
+from ovseg_ros.vocabulary import plural_of
 
 UNCOUNTED = ("luggage", "heating", "flooring", "ground")
 """Words without a plural."""
@@ -83,15 +84,6 @@ def say(description: Description, wanted: Wanted, rng: Generator) -> str:
         noun, *rest = _parts(description, rng, plural=True)
         return _pick(COUNTING, rng).format(noun, " ".join(rest).removeprefix("that are "))
     return _pick(FRAMES[wanted], rng).format(" ".join(_parts(description, rng, plural=True)))
-
-
-def plural_of(noun: str) -> str:
-    """Of the last word."""
-    if noun.endswith("lf"):
-        return noun[:-1] + "ves"
-    if noun.endswith("y") and noun[-2] not in "aeiou":
-        return noun[:-1] + "ies"
-    return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
 
 
 def _question(description: Description, rng: Generator) -> str | None:

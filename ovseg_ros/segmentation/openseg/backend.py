@@ -17,6 +17,7 @@ from ovseg_ros.segmentation.openseg.weights_file import load_weights
 from ovseg_ros.segmentation.registry import BackendInfo
 from ovseg_ros.types import Segmentation
 from ovseg_ros.vocabulary import Vocabulary
+from ovseg_ros.vocabulary_file import VocabularyFile
 
 
 class OpenSegSegmenter:
@@ -25,6 +26,7 @@ class OpenSegSegmenter:
     Args:
         weights: file written by the training.
         device: ``auto``, ``cpu`` or ``cuda``.
+        vocabulary: what maps are asked about by default; None takes the classes it was trained on.
 
     Raises:
         OvsegError: if the weights or the device can't be used.
@@ -35,12 +37,14 @@ class OpenSegSegmenter:
         torch.Size([256, 36, 48])
     """
 
-    def __init__(self, weights: Path = WEIGHTS_FILE, device: str = "auto") -> None:
+    def __init__(
+        self, weights: Path = WEIGHTS_FILE, device: str = "auto", vocabulary: Vocabulary | None = None
+    ) -> None:
         self._device = torch.device(resolve_device(device))
         self._space = OpenSegSpace.of(weights)
         model, card = load_weights(weights)
         self._model = model.fold_norms().to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._vocabulary = card.vocabulary
+        self._vocabulary = vocabulary or card.vocabulary
         self._bfloat16 = self._device.type == "cpu" and fast_bfloat16()
         _say_what_it_knows(weights)
 
@@ -51,7 +55,7 @@ class OpenSegSegmenter:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The classes it was trained on, with their synonyms."""
+        """The one it was given, or the classes it was trained on with their synonyms."""
         return self._vocabulary
 
     @torch.inference_mode()
@@ -103,9 +107,9 @@ def describe() -> BackendInfo:
     )
 
 
-def load(device: str) -> OpenSegSegmenter:
-    """The segmenter with the packaged weights."""
-    return OpenSegSegmenter(device=device)
+def load(device: str, vocabulary: VocabularyFile | None = None) -> OpenSegSegmenter:
+    """The segmenter with the packaged weights, and perhaps another vocabulary."""
+    return OpenSegSegmenter(device=device, vocabulary=vocabulary.vocabulary if vocabulary else None)
 
 
 def language_space(space_id: str) -> OpenSegSpace:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import torch
@@ -23,6 +23,8 @@ WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 TABLE_FILE = WEIGHTS_FOLDER / "text_table.safetensors"
 VOCABULARY_FILE = WEIGHTS_FOLDER / "word_pieces.txt"
 SHOWN_CHARACTERS = 60
+SHORTEST_WORD = 3
+"""Letters; shorter entries of the table are mostly not words."""
 
 
 class TextTable:
@@ -69,6 +71,14 @@ class TextTable:
     def width(self) -> int:
         """Length of a text vector."""
         return self._rows.shape[1]
+
+    @cached_property
+    def words(self) -> torch.Tensor:
+        """(W, D) float32 unit vectors of the table's whole words: 22 MB, made when they are first asked for."""
+        pieces = sorted(self._tokenizer.get_vocab().items(), key=lambda entry: entry[1])
+        ids = torch.tensor([id for piece, id in pieces if len(piece) >= SHORTEST_WORD and piece.isalpha()])
+        rows = self._rows[ids].float()
+        return functional.normalize(rows[rows.any(dim=1)], dim=1)
 
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """N phrases -> (N, D) float32 of unit norm.

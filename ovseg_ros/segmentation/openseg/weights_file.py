@@ -46,7 +46,8 @@ def save_weights(model: OpenSeg, card: ModelCard, path: Path) -> None:
         name: (value.half() if value.is_floating_point() and value.dim() > 1 else value).contiguous()
         for name, value in model.state_dict().items()
     }
-    content = {"format_version": FORMAT_VERSION, **asdict(card)}
+    words = {"synonyms": card.vocabulary.synonyms}
+    content = {"format_version": FORMAT_VERSION, **asdict(card), "vocabulary": words}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     save_file(tensors, temporary, metadata={METADATA_KEY: json.dumps(content)})

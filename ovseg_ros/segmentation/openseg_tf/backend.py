@@ -22,6 +22,7 @@ from ovseg_ros.segmentation.openseg_tf.text import ClipText
 from ovseg_ros.segmentation.registry import BackendInfo
 from ovseg_ros.types import Segmentation
 from ovseg_ros.vocabulary import Vocabulary
+from ovseg_ros.vocabulary_file import VocabularyFile
 
 NAME = "openseg_tf"
 LOGIT_SCALE = 100.0
@@ -168,12 +169,13 @@ def describe() -> BackendInfo:
     )
 
 
-def load(device: str) -> OpenSegTfSegmenter:
-    """The segmenter of the settings."""
+def load(device: str, vocabulary: VocabularyFile | None = None) -> OpenSegTfSegmenter:
+    """The segmenter of the settings, and perhaps another vocabulary."""
     config = read_config()
     graph = SavedModel(_folder(config), config.feature, gpu=config.gpu)
     space = OpenSegTfSpace(_space_id(config), ClipText.load(config.text_model, device))
-    return OpenSegTfSegmenter(graph, space, Vocabulary.from_names(config.classes), device)
+    words = vocabulary.vocabulary if vocabulary else Vocabulary.from_names(config.classes)
+    return OpenSegTfSegmenter(graph, space, words, device)
 
 
 def language_space(space_id: str) -> OpenSegTfSpace:

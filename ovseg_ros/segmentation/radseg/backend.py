@@ -21,6 +21,7 @@ from ovseg_ros.segmentation.radseg.windows import Windows
 from ovseg_ros.segmentation.registry import BackendInfo
 from ovseg_ros.types import Segmentation
 from ovseg_ros.vocabulary import Vocabulary
+from ovseg_ros.vocabulary_file import VocabularyFile
 
 
 class RadsegSegmenter:
@@ -32,6 +33,7 @@ class RadsegSegmenter:
         config: settings; its `weights` are those of ``checkpoint``.
         device: ``auto``, ``cpu`` or ``cuda``.
         refiner: redraws the labels of single images, on the same device; None leaves them as they are.
+        vocabulary: what maps are asked about by default; None takes the classes of the settings.
 
     Raises:
         OvsegError: if the weights, the settings or the device can't be used.
@@ -44,10 +46,11 @@ class RadsegSegmenter:
         config: RadsegConfig,
         device: str = "auto",
         refiner: MaskRefiner | None = None,
+        vocabulary: Vocabulary | None = None,
     ) -> None:
         self._device = torch.device(resolve_device(device))
         self._space = make_space(checkpoint, texts)
-        self._vocabulary = Vocabulary.from_names(config.classes)
+        self._vocabulary = vocabulary or Vocabulary.from_names(config.classes)
         backbone = build_backbone(checkpoint)
         windows = Windows(config.crop, config.stride, backbone.config.patch)
         self._encoder = RadsegEncoder(
@@ -63,7 +66,7 @@ class RadsegSegmenter:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The classes in the settings."""
+        """The one it was given, or the classes in the settings."""
         return self._vocabulary
 
     @torch.inference_mode()
@@ -84,15 +87,16 @@ class RadsegSegmenter:
         return Segmentation(self._encoder(images)[0].contiguous(), self._space.id)
 
     @torch.inference_mode()
-    def classify(self, rgb: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
-        """Label one image as RADSeg does: softmax over the words, those seen nowhere silenced, outlines redrawn if set.
+    def classify(self, rgb: torch.Tensor, words: torch.Tensor, owners: torch.Tensor | None = None) -> torch.Tensor:
+        """Label one image as RADSeg does: softmax over concepts, those seen nowhere silenced, outlines redrawn if set.
 
         Args:
             rgb: as of a call.
             words: (N, D) embeddings.
+            owners: (N,) int64 in rising order from 0, the concept of each word; None: each is one of its own.
 
         Returns:
-            (H, W) int32: 0 where every word was silenced, i + 1 for the i-th word.
+            (H, W) int32: 0 where every concept was silenced, i + 1 for the i-th concept.
 
         Raises:
             OvsegError: as of a call.
@@ -101,7 +105,7 @@ class RadsegSegmenter:
         size = (rgb.shape[0], rgb.shape[1])
         features = self._encoder(images)[0]
         aligned = self._space.align(features.flatten(1).T).T.reshape(-1, *features.shape[1:])
-        probabilities = denoise(class_probabilities(aligned, words), size)
+        probabilities = denoise(class_probabilities(aligned, words, owners), size)
         if self._refiner is None or self._sam_head is None:
             return predict(probabilities, size).labels
         frame = functional.interpolate(images, sam_input_size(*size), mode="bilinear", align_corners=False)
@@ -138,12 +142,13 @@ def describe() -> BackendInfo:
     )
 
 
-def load(device: str) -> RadsegSegmenter:
-    """The segmenter of the settings; downloads weights that aren't here yet."""
+def load(device: str, vocabulary: VocabularyFile | None = None) -> RadsegSegmenter:
+    """The segmenter of the settings, or of another vocabulary than theirs; downloads weights that aren't here yet."""
     config = read_config()
     checkpoint = read_checkpoint(fetch_weights(config.weights))
     refiner = MaskRefiner.load(config.sam_model, device=resolve_device(device)) if config.refine else None
-    return RadsegSegmenter(checkpoint, _texts(checkpoint, config, device), config, device, refiner)
+    words = vocabulary.vocabulary if vocabulary else None
+    return RadsegSegmenter(checkpoint, _texts(checkpoint, config, device), config, device, refiner, words)
 
 
 def language_space(space_id: str) -> RadsegSpace:

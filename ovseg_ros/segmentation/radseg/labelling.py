@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as functional
 
+from ovseg_ros.meanings import best_of
+
 LOGIT_SCALE = 100.0
 DENOISING_THRESHOLD = 0.5
 
@@ -35,19 +37,24 @@ class Prediction:
         return torch.where(self.confidence < threshold, 0, self.labels)
 
 
-def class_probabilities(features: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
-    """Softmax over classes of 100 times the cosine.
+def class_probabilities(
+    features: torch.Tensor, texts: torch.Tensor, owners: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Softmax over classes of 100 times the largest cosine with a text of the class.
 
     Args:
         features: (D, h, w) language-aligned features.
         texts: (N, D) embeddings.
+        owners: (N,) int64 in rising order from 0, the class of each text; None: each is one of its own.
 
     Returns:
-        (N, h, w) float32.
+        (K, h, w) float32, of K classes.
     """
     cells = functional.normalize(features.float().flatten(1), dim=0)
     logits = LOGIT_SCALE * functional.normalize(texts.to(cells), dim=-1) @ cells
-    return logits.softmax(dim=0).view(len(texts), *features.shape[1:])
+    if owners is not None:
+        logits = best_of(logits, owners)
+    return logits.softmax(dim=0).view(len(logits), *features.shape[1:])
 
 
 def denoise(probabilities: torch.Tensor, size: tuple[int, int], threshold: float = DENOISING_THRESHOLD) -> torch.Tensor:

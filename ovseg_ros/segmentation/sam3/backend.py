@@ -6,12 +6,13 @@ from importlib.util import find_spec
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.segmentation.registry import BackendInfo
+from ovseg_ros.segmentation.sam3.concepts import Concepts
 from ovseg_ros.segmentation.sam3.config import read_config
 from ovseg_ros.segmentation.sam3.locate import LICENCE, fetch_model, find_model
 from ovseg_ros.segmentation.sam3.segmenter import Sam3Segmenter
 from ovseg_ros.segmentation.sam3.space import NAME, Sam3Space
 from ovseg_ros.segmentation.sam3.video import Sam3VideoSegmenter
-from ovseg_ros.segmentation.sam3.vocabulary_file import read_concepts
+from ovseg_ros.vocabulary_file import VocabularyFile, read_vocabulary
 
 
 def describe() -> BackendInfo:
@@ -31,10 +32,10 @@ def describe() -> BackendInfo:
     )
 
 
-def load(device: str) -> Sam3Segmenter:
-    """The segmenter of the settings; downloads weights that aren't here yet."""
+def load(device: str, vocabulary: VocabularyFile | None = None) -> Sam3Segmenter:
+    """The segmenter of the settings, or of another vocabulary than theirs; downloads weights that aren't here yet."""
     config = read_config()
-    concepts = read_concepts(config.vocabulary)
+    concepts = Concepts.from_file(vocabulary or read_vocabulary(config.vocabulary))
     segmenter = Sam3VideoSegmenter if config.mode == "video" else Sam3Segmenter
     return segmenter(fetch_model(config.weights), concepts, config, device)
 

@@ -118,17 +118,18 @@ class Sam3Segmenter:
         features = torch.stack([sighting.score_map for sighting in seen])
         return Segmentation(features, self._space.id, tuple(instances), concepts.channels)
 
-    def classify(self, rgb: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
-        """(H, W, 3) uint8 image, (M, D) vectors of the space's words -> (H, W) int32: 0, or index of a word plus one.
+    def classify(self, rgb: torch.Tensor, words: torch.Tensor, owners: torch.Tensor | None = None) -> torch.Tensor:
+        """(H, W, 3) uint8 image, (M, D) vectors of the space's words -> (H, W) int32: 0, or the word's owner plus one.
 
-        By thresholds and priorities (see `labels`); of two words for one concept the first is given.
+        By thresholds and priorities (see `labels`); of two words for one concept the first counts.
         """
         maps = self.labels(self(rgb))
         asked = words.shape[1] - 1
         names = torch.zeros(asked + 1, dtype=torch.int32)
-        for index, axis in reversed(list(enumerate(words.argmax(dim=1).tolist()))):
+        numbers = range(len(words)) if owners is None else owners.tolist()
+        for number, axis in reversed(list(zip(numbers, words.argmax(dim=1).tolist(), strict=True))):
             if axis < asked:
-                names[axis + 1] = index + 1
+                names[axis + 1] = number + 1
         labels = names.to(maps.label.device)[maps.label.long()]
         return functional.interpolate(labels[None, None].float(), rgb.shape[:2], mode="nearest-exact")[0, 0].int()
 
