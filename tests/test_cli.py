@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from ovseg_ros.cli import main, parser
+from ovseg_ros.cli import arguments, main
 from ovseg_ros.datasets import open_sequence
 from ovseg_ros.mapping import LAYERS, MappingConfig, storage
 from ovseg_ros.pipeline import build_map
@@ -162,7 +162,7 @@ def test_maps_can_be_merged(saved_map: Path, tmp_path: Path, capsys: pytest.Capt
 
 
 def test_a_map_can_have_layers(recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert parser.MAP_LAYERS == LAYERS
+    assert arguments.MAP_LAYERS == LAYERS
     out = tmp_path / "layers.ovmap"
     numbers(capsys, "map", str(recording), "-o", str(out), "--voxel-size", "0.1", "--layers", "rays")
     layers = storage.load(out).layers
