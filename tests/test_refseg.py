@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
+from ovseg_ros.datasets.run_lengths import decode_mask
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.evaluation.refseg.command import main
 from ovseg_ros.evaluation.refseg.plain_pickle import read_plain_pickle
 from ovseg_ros.evaluation.refseg.refsegrs import RefSegRs
 from ovseg_ros.evaluation.refseg.rrsisd import Rrsisd
-from ovseg_ros.evaluation.refseg.run_lengths import decode_mask
 from ovseg_ros.evaluation.refseg.score import RefScores, evaluate, squashed
 from ovseg_ros.types import RefPrediction
 
@@ -166,7 +166,12 @@ def test_masks_are_squashed_by_the_pixel_under_the_centre() -> None:
 @settings(deadline=None, max_examples=60)
 @given(arrays.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 90)), fill=st.booleans()))
 def test_run_lengths_are_decoded(mask: NDArray[np.bool_]) -> None:
-    assert (decode_mask(encode(mask), "a mask") == mask).all()
+    entry = encode(mask)
+    assert (decode_mask(entry, "a mask") == mask).all()
+    column_wise = mask.T.ravel()
+    changes = np.flatnonzero(np.diff(column_wise, prepend=False))
+    listed = np.diff(changes, prepend=0, append=mask.size).tolist()
+    assert (decode_mask({**entry, "counts": listed}, "a mask") == mask).all()
 
 
 @pytest.mark.parametrize(
@@ -195,7 +200,8 @@ def test_run_lengths_of_pycocotools(size: list[int], counts: str, area: int, fir
 @pytest.mark.parametrize(
     "entry",
     [
-        {}, [1.0, 2.0], {"size": [3, 4]}, {"size": [3, -4], "counts": "<"}, {"size": [3, 4], "counts": [12]},
+        {}, [1.0, 2.0], {"size": [3, 4]}, {"size": [3, -4], "counts": "<"}, {"size": [3, 4], "counts": [13]},
+        {"size": [3, 4], "counts": ["12"]},
         {"size": [3, 4], "counts": "01"}, {"size": [3, 4], "counts": ""}, {"size": [3, 4], "counts": "\x00"},
         {"size": [3, 4], "counts": "P"}, {"size": [3, 4], "counts": "é"}, {"size": [3, 4], "counts": "PPPPPPPPPP1"},
         {"size": [1 << 20, 1 << 20], "counts": "PPPPPPPPP1"}, {"size": [3, 4], "counts": "=O"},

@@ -1,4 +1,4 @@
-"""Training: losses against plain restatements, data on disk, augmentation, and runs that repeat bit for bit."""
+"""Training: data on disk, augmentation, and runs that repeat bit for bit."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import torch
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.segmentation.openseg.model import OpenSeg, OpenSegConfig
+from ovseg_ros.segmentation.openseg.prediction import PREDICTIONS
 from ovseg_ros.segmentation.openseg.text import TextTable
 from ovseg_ros.segmentation.openseg.weights_file import ModelCard, load_weights, save_weights
 from ovseg_ros.simulation import CLASSES
-from ovseg_ros.training import losses, openseg, text_table, validation
+from ovseg_ros.training import openseg, text_table, validation
 from ovseg_ros.training.augmentation import Augmentation, colour_rotation, random_colours, random_views
 from ovseg_ros.training.batches import (
     Batch,
@@ -27,10 +28,11 @@ from ovseg_ros.training.batches import (
     make_batch,
     repeat_factors,
 )
-from ovseg_ros.training.losses import IGNORED, Segments
-from ovseg_ros.training.room_images import parse_size, read_views, render_rooms, write_view
+from ovseg_ros.training.losses import IGNORED
+from ovseg_ros.training.room_images import parse_size, render_rooms
 from ovseg_ros.training.trainer import Trainer
 from ovseg_ros.training.validation import confusion, mean_iou
+from ovseg_ros.training.views import encode_view, read_views, room_vocabulary, write_view
 from ovseg_ros.training.words import TrainingWords
 from ovseg_ros.vocabulary import GENERIC_NEGATIVES, Vocabulary
 
@@ -63,13 +65,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             area = (slice(top, top + 20), slice(left, left + 24))
             labels[area], instances[area] = rng.integers(2, 6), instance
         colours = np.random.default_rng(1).integers(0, 256, size=(len(CLASSES) + 1, 3))
-        write_view(path / f"{index:08d}-00.jpg", colours[labels].astype(np.uint8), labels, instances)
+        write_view(path / f"{index:08d}-00.jpg", encode_view(colours[labels].astype(np.uint8), labels, instances))
     return path
 
 
 @pytest.fixture(scope="module")
 def words() -> TrainingWords:
-    return TrainingWords(openseg.training_vocabulary(), TextTable.packaged())
+    return TrainingWords(room_vocabulary(), TextTable.packaged())
 
 
 def settings(**changes: object) -> Settings:
@@ -88,92 +90,6 @@ def trained(folder: Path, words: TrainingWords, stop: int | None = None, seed: i
         if trainer.step == stop:
             break
     return trainer, totals
-
-
-class TestLosses:
-    def test_segments_become_masks(self) -> None:
-        ids = torch.tensor([[7, 7, 2, 2, 9], [0, 5, 5, 0, 5]])
-        labels = torch.tensor([[3, 3, IGNORED, IGNORED, 1], [4, 2, 2, 4, 2]])
-        masks, classes = losses.segment_masks(ids, labels)
-        assert masks.shape == (2, 2, 5)
-        found = [
-            {(int(c), tuple(m.int().tolist())) for m, c in zip(masks[b], classes[b], strict=True) if c != IGNORED}
-            for b in range(2)
-        ]
-        assert found[0] == {(3, (1, 1, 0, 0, 0)), (1, (0, 0, 0, 0, 1))}
-        assert found[1] == {(4, (1, 0, 0, 1, 0)), (2, (0, 1, 1, 0, 1))}
-
-    def test_an_image_without_labels_has_no_segments(self) -> None:
-        masks, classes = losses.segment_masks(torch.tensor([[1, 1], [1, 2]]), torch.tensor([[IGNORED] * 2, [0, 0]]))
-        assert (classes[0] == IGNORED).all() and masks[0].sum() == 0 and (classes[1] == 0).sum() == 2
-        nothing = losses.segment_masks(torch.ones(2, 3, dtype=torch.long), torch.full((2, 3), IGNORED))
-        assert losses.mask_loss(torch.rand(2, 4, 3), nothing)[0] == 0
-
-    def test_mask_loss_matches_the_best_proposal_by_dice(self) -> None:
-        masks = torch.rand(2, 5, 12, generator=generator()).double()
-        targets = (torch.rand(2, 3, 12, generator=generator(1)) < 0.4).double()
-        labels = torch.tensor([[1, 0, IGNORED], [2, 2, 4]])
-        value, index = losses.mask_loss(masks, Segments(targets, labels))
-        terms = []
-        for b in range(2):
-            for m in range(3):
-                dice = [
-                    2
-                    * float((masks[b, n] * targets[b, m]).sum())
-                    / (float(masks[b, n].sum() + targets[b, m].sum()) + losses.DICE_EPSILON)
-                    for n in range(5)
-                ]
-                assert int(index[b, m]) == int(np.argmax(dice))
-                if labels[b, m] != IGNORED:
-                    terms.append(1 - max(dice))
-        assert float(value) == pytest.approx(sum(terms) / len(terms), abs=1e-12)
-
-    def test_classification_loss_is_the_mean_over_what_is_labelled(self) -> None:
-        logits = torch.randn(2, 3, 4, generator=generator()).double()
-        labels = torch.tensor([[0, IGNORED, 3], [2, 2, IGNORED]])
-        terms = []
-        for b in range(2):
-            for m in range(3):
-                if labels[b, m] != IGNORED:
-                    weights = [math.exp(x) for x in logits[b, m].tolist()]
-                    terms.append(-math.log(weights[int(labels[b, m])] / sum(weights)))
-        expected = sum(terms) / len(terms)
-        assert float(losses.classification_loss(logits, labels)) == pytest.approx(expected, abs=1e-12)
-        assert losses.classification_loss(logits, torch.full((2, 3), IGNORED)) == 0
-
-    def test_matched_regions_are_the_chosen_ones(self) -> None:
-        regions = torch.arange(12.0).view(1, 4, 3)
-        assert losses.matched_regions(regions, torch.tensor([[2, 0]])).tolist() == [[[6, 7, 8], [0, 1, 2]]]
-
-    def test_grounding_loss_pairs_images_and_captions(self) -> None:
-        scale = torch.tensor(3.0).double()
-        regions = torch.nn.functional.normalize(torch.randn(4, 5, 6, generator=generator()).double(), dim=-1)
-        vectors = torch.nn.functional.normalize(torch.randn(7, 6, generator=generator(1)).double(), dim=-1)
-        captions = torch.rand(4, 7, generator=generator(2)) < 0.5
-        captions[1] = False
-        kept = [0, 2, 3]
-        score = np.zeros((3, 3))
-        for row, i in enumerate(kept):
-            for column, j in enumerate(kept):
-                spoken = captions[j].nonzero().flatten().tolist()
-                for k in spoken:
-                    cosine = (regions[i] @ vectors[k]).numpy()
-                    weight = np.exp(3 * cosine) / np.exp(3 * cosine).sum()
-                    score[row, column] += 3 * (weight * cosine).sum() / len(spoken)
-        by_image = -np.diag(score - np.log(np.exp(score).sum(axis=1, keepdims=True))).mean()
-        by_caption = -np.diag(score - np.log(np.exp(score).sum(axis=0, keepdims=True))).mean()
-        value = losses.grounding_loss(regions, vectors, captions, scale)
-        assert float(value) == pytest.approx((by_image + by_caption) / 2, abs=1e-12)
-        assert losses.grounding_loss(regions, vectors, captions & False, scale) == 0
-
-    def test_cells_of_rare_classes_are_drawn_more_often(self) -> None:
-        labels = torch.zeros(50, 100, dtype=torch.long)
-        labels[:, :10], labels[:, 10:30] = 1, IGNORED
-        drawn = losses.sample_cells(labels, torch.tensor([1.0, 20.0]), 20, generator())
-        assert all(len(set(row.tolist())) == 20 for row in drawn)
-        classes = labels.gather(1, drawn)
-        assert (classes != IGNORED).all()
-        assert (classes == 1).float().mean() > 0.4
 
 
 class TestAugmentation:
@@ -222,12 +138,12 @@ class TestRoomImages:
         assert labels.shape == instances.shape == (HEIGHT, WIDTH) and set(labels.unique().tolist()) <= {1, 2, 3, 4, 5}
 
     def test_half_written_views_are_left_out(self, tmp_path: Path) -> None:
-        with pytest.raises(OvsegError, match="no rendered views"):
+        with pytest.raises(OvsegError, match="holds no views"):
             read_views(tmp_path)
         ids = np.ones((16, 16), dtype=np.int32)
         rgb = np.zeros((16, 16, 3), dtype=np.uint8)
-        write_view(tmp_path / "00000001-00.jpg", rgb, ids, ids)
-        write_view(tmp_path / "00000000-00.jpg", rgb + 200, ids, ids)
+        write_view(tmp_path / "00000001-00.jpg", encode_view(rgb, ids, ids))
+        write_view(tmp_path / "00000000-00.jpg", encode_view(rgb + 200, ids, ids))
         whole = (tmp_path / "00000000-00.jpg").read_bytes()
         (tmp_path / "00000002-00.jpg").write_bytes(whole[:-20])
         (tmp_path / "00000002-00.png").write_bytes(b"")
@@ -252,12 +168,18 @@ class TestRoomImages:
 class TestWords:
     def test_a_draw_names_every_class_by_a_training_word(self) -> None:
         table = TextTable.packaged()
-        quiet = TrainingWords(openseg.training_vocabulary(), table, noise=0.0)
+        quiet = TrainingWords(room_vocabulary(), table, noise=0.0)
         for seed in range(3):
             drawn = quiet.draw(generator(seed))
             for vector, entry in zip(drawn, CLASSES, strict=False):
                 assert (table.encode((entry.name, *entry.synonyms)) @ vector).max() > 0.9999, entry.name
         assert not torch.equal(quiet.draw(generator(0)), quiet.draw(generator(1)))
+
+    def test_words_that_are_held_out_are_never_taught_as_wrong_answers(self) -> None:
+        table = TextTable.packaged()
+        held_out = table.encode(sorted({word for entry in CLASSES for word in entry.held_out}))
+        quiet = TrainingWords(room_vocabulary(), table, distractors=1000, noise=0.0)
+        assert (quiet.draw(generator()) @ held_out.T).max() < 0.999
 
     def test_what_else_is_drawn_is_far_from_the_classes(self, words: TrainingWords) -> None:
         others = words.draw(generator())[len(CLASSES) + len(GENERIC_NEGATIVES) :]
@@ -265,7 +187,7 @@ class TestWords:
         assert (others @ words.names().T).max() < 0.55
 
     def test_held_out_words_are_not_trained(self) -> None:
-        known = {word for group in openseg.training_vocabulary().synonyms for word in group}
+        known = {word for group in room_vocabulary().synonyms for word in group}
         assert not known & {word for entry in CLASSES for word in entry.held_out}
 
 
@@ -322,7 +244,7 @@ class TestTraining:
         written = openseg.run(parse(common))
         model, loaded = load_weights(out)
         assert replace(loaded, training={}) == replace(written, training={})
-        assert loaded.vocabulary == openseg.training_vocabulary()
+        assert loaded.vocabulary == room_vocabulary()
         assert loaded.training["steps"] == 2 and loaded.training["views"] == 8
         assert loaded.training["parameters"] == sum(value.numel() for value in model.parameters()) < 6e6
         assert all(0 <= value <= 1 for value in loaded.quality.values())
@@ -334,7 +256,7 @@ class TestTraining:
         self, folder: Path, words: TrainingWords, tmp_path: Path
     ) -> None:
         first, totals = trained(folder, words)
-        card = ModelCard(TINY, openseg.training_vocabulary(), 10.0, "", {}, {})
+        card = ModelCard(TINY, room_vocabulary(), 10.0, "", {}, {})
         save_weights(first.model, card, tmp_path / "first.safetensors")
         second = Trainer(settings(), words, torch.ones(words.classes), autocast=False)
         second.start_from(tmp_path / "first.safetensors")
@@ -356,9 +278,13 @@ class TestValidation:
         save_weights(OpenSeg(TINY), ModelCard(TINY, Vocabulary((("wall",),)), 10.0, "", {}, {}), path)
         monkeypatch.setattr("sys.argv", ["validation", str(folder), "--weights", str(path)])
         validation.main()
-        lines = dict(line.split() for line in capsys.readouterr().out.splitlines())
-        assert set(lines) == {"names", "names_grounding", "held_out", "held_out_grounding"}
-        assert float(lines["names_grounding"]) > float(lines["names"]) >= 0
+        head, *lines = capsys.readouterr().out.splitlines()
+        assert head.split() == ["features", *PREDICTIONS]
+        table = {name: [float(value) for value in values] for name, *values in map(str.split, lines)}
+        assert set(table) == {"names", "names_grounding", "held_out", "held_out_grounding", "mask_recall"}
+        for free, given in zip(table["names"], table["names_grounding"], strict=True):
+            assert given > free >= 0
+        assert len(table["mask_recall"]) == 1 and 0 <= table["mask_recall"][0] <= 1
 
     def test_mean_iou_of_a_small_table(self) -> None:
         truth = torch.tensor([0, 0, 0, 1, 1, IGNORED])

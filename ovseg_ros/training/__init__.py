@@ -1,1 +1,1 @@
-"""From generated rooms to the weights of the models we train ourselves."""
+"""From generated rooms or users' own images to the weights of the models we train ourselves."""

@@ -5,19 +5,47 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 
+from ovseg_ros.errors import OvsegError
 from ovseg_ros.segmentation.openseg.model import OpenSegConfig
 from ovseg_ros.training.augmentation import Augmentation, random_colours, random_views
-from ovseg_ros.training.room_images import View, read_views
+from ovseg_ros.training.losses import UNNAMED
+from ovseg_ros.training.views import MAX_CLASSES, View, read_views
 
 MIN_PIXELS = 60
 """A class is in a view if it covers at least this many pixels of it."""
 RNG_STRIDE = 1_000_003
 """Prime: keeps the random streams of different seeds apart."""
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """What each loss counts; 0 leaves it out.
+
+    The paper's objective is ``LossWeights(mask=ALPHA, region=0, cell=0, spread=0, grounding=1)``.
+
+    Attributes:
+        mask: Dice of every segment with its best proposal, the paper's L_S.
+        region: cross-entropy of the features of these best proposals.
+        cell: cross-entropy of single cells' features.
+        spread: cross-entropy of cells as the regions that cover them say.
+        grounding: images and captions find each other in the batch, the paper's L_G.
+    """
+
+    mask: float = 1.0
+    region: float = 1.0
+    cell: float = 1.0
+    spread: float = 1.0
+    grounding: float = 0.1
+
+    def __post_init__(self) -> None:
+        values = asdict(self)
+        if min(values.values()) < 0 or not sum(values.values()) > 0:
+            raise OvsegError(f"the losses weigh {values}: none may be below 0, and one must be above")
 
 
 @dataclass(frozen=True)
@@ -35,7 +63,9 @@ class Settings:
         average: decay of the running average of the weights, which is what is saved.
         repeat_below: classes that are in a smaller share of the views are shown more often, see `repeat_factors`.
         caption_keep: probability of a word to stay in an image's caption.
-        grounding_weight: of the caption loss; mask, region and cell losses weigh 1.
+        caption_temperature: of the grounding loss's softmax over the batch; None learns it with that of the classes.
+        attention_temperature: of a word's softmax over the regions; None takes the one above. The paper has 1.
+        losses: what each of them counts.
         model: sizes.
         augmentation: variation of the images.
     """
@@ -52,7 +82,9 @@ class Settings:
     average: float = 0.998
     repeat_below: float = 0.2
     caption_keep: float = 0.75
-    grounding_weight: float = 0.1
+    caption_temperature: float | None = None
+    attention_temperature: float | None = None
+    losses: LossWeights = field(default_factory=LossWeights)
     model: OpenSegConfig = field(default_factory=OpenSegConfig)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -69,11 +101,19 @@ class Settings:
 
 @dataclass(frozen=True)
 class Batch:
-    """Images (B, 3, H, W) in 0..1, and instance ids and class indices (B, P) of their cells."""
+    """The images of a step and what is known of them.
+
+    Attributes:
+        images: (B, 3, H, W) in 0..1.
+        segments: (B, P) instance ids of their cells.
+        labels: (B, P) class indices, UNNAMED or IGNORED.
+        captions: (B, MAX_CLASSES) bool, which classes the caption names; without one, those that the crop shows.
+    """
 
     images: torch.Tensor
     segments: torch.Tensor
     labels: torch.Tensor
+    captions: torch.Tensor
 
 
 def step_generator(settings: Settings, step: int, purpose: int) -> torch.Generator:
@@ -89,6 +129,7 @@ def make_batch(views: list[View], repeats: torch.Tensor, settings: Settings, ste
     images = torch.stack([rgb for rgb, _, _ in decoded]).float() / 255
     segments = torch.stack([ids for _, ids, _ in decoded])
     labels = torch.stack([ids for _, _, ids in decoded]) - 1
+    labels = labels.masked_fill((labels < 0) & (segments > 0), UNNAMED)
     zoom, size = settings.augmentation.zoom, (settings.crop[1], settings.crop[0])
     if settings.whole_image(step):
         height, width = images.shape[-2:]
@@ -96,7 +137,11 @@ def make_batch(views: list[View], repeats: torch.Tensor, settings: Settings, ste
         zoom = (size[0] / height, 1.1 * size[0] / height)
     images, segments, labels = random_views(images, segments, labels, size, zoom, seed)
     images = random_colours(images, settings.augmentation, seed)
-    return Batch(images.contiguous(memory_format=torch.channels_last), segments, labels)
+    captions = torch.zeros(len(images), MAX_CLASSES + 1, dtype=torch.bool).scatter_(1, labels.clamp(min=-1) + 1, True)
+    for row, index in enumerate(chosen.tolist()):
+        if (named := views[index].caption) is not None:
+            captions[row] = torch.zeros(MAX_CLASSES + 1, dtype=torch.bool).scatter_(0, torch.tensor(named).long(), True)
+    return Batch(images.contiguous(memory_format=torch.channels_last), segments, labels, captions[:, 1:])
 
 
 @dataclass(frozen=True)
@@ -108,9 +153,18 @@ class TrainingViews:
 
     @classmethod
     def load(cls, folder: Path, classes: int) -> TrainingViews:
-        """Read the views in ``folder`` and count their labels."""
+        """Read the views in ``folder`` and count their labels.
+
+        Raises:
+            OvsegError: there is none, or one has a label beyond ``classes``.
+        """
         views = read_views(folder)
-        return cls(views, torch.stack([view.label_pixels(classes) for view in views]))
+        pixels = torch.stack([view.label_pixels() for view in views])
+        captions = [max(view.caption) for view in views if view.caption]
+        highest = max(int(pixels.sum(dim=0).nonzero().max()), *captions, 0)
+        if highest > classes:
+            raise OvsegError(f"{folder} has the label {highest}, but only {classes} classes: add them to classes.txt")
+        return cls(views, pixels[:, : classes + 1])
 
 
 def repeat_factors(pixels: torch.Tensor, repeat_below: float) -> torch.Tensor:

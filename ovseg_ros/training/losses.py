@@ -13,6 +13,9 @@ import torch.nn.functional as functional
 IGNORED = -1
 """Class index of cells and segments that no loss looks at."""
 
+UNNAMED = -2
+"""Class index of cells and segments that only the mask loss looks at: their outline is known, what they are is not."""
+
 DICE_EPSILON = 1e-3
 
 
@@ -21,7 +24,7 @@ class Segments(NamedTuple):
 
     Attributes:
         masks: (B, M, P) float, 0 or 1; all zero in the padding.
-        labels: (B, M) int64 class indices; IGNORED in the padding.
+        labels: (B, M) int64 class indices, or UNNAMED; IGNORED in the padding.
     """
 
     masks: torch.Tensor
@@ -29,11 +32,11 @@ class Segments(NamedTuple):
 
 
 def segment_masks(segments: torch.Tensor, labels: torch.Tensor) -> Segments:
-    """Masks of the labelled segments.
+    """Masks of all segments.
 
     Args:
         segments: (B, P) int64 ids, non-negative; cells of one segment share an id and a label.
-        labels: (B, P) int64 class indices, IGNORED where unlabelled.
+        labels: (B, P) int64 class indices, UNNAMED in segments without a class, IGNORED where there is no segment.
     """
     batch, cells = segments.shape
     span = int(segments.max()) + 1
@@ -58,7 +61,7 @@ def dice_scores(masks: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def mask_loss(masks: torch.Tensor, segments: Segments) -> tuple[torch.Tensor, torch.Tensor]:
-    """Every segment should be covered by some proposal; proposals that match nothing are free.
+    """Every segment should be covered by some proposal; proposals that match nothing are free: the paper's L_S.
 
     Args:
         masks: (B, N, P) proposals in 0..1.
@@ -73,9 +76,10 @@ def mask_loss(masks: torch.Tensor, segments: Segments) -> tuple[torch.Tensor, to
 
 
 def classification_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of ``logits`` (..., C) against ``labels`` (...), mean over those not IGNORED."""
-    total = functional.cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="sum")
-    return total / (labels != IGNORED).sum().clamp(min=1)
+    """Cross-entropy of ``logits`` (..., C) against ``labels`` (...), mean over those with a class."""
+    named = labels.flatten().clamp(min=IGNORED)
+    total = functional.cross_entropy(logits.flatten(0, -2), named, ignore_index=IGNORED, reduction="sum")
+    return total / (labels >= 0).sum().clamp(min=1)
 
 
 def matched_regions(regions: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
@@ -87,7 +91,7 @@ def sample_cells(labels: torch.Tensor, class_weights: torch.Tensor, count: int, 
     """Draw cells without repetition, rare classes more often.
 
     Args:
-        labels: (B, P) class indices, IGNORED cells are drawn only when nothing else is left.
+        labels: (B, P) class indices; cells without one are drawn only when nothing else is left.
         class_weights: (C,) positive.
         count: K, at most P.
         seed: source of randomness.
@@ -95,14 +99,18 @@ def sample_cells(labels: torch.Tensor, class_weights: torch.Tensor, count: int, 
     Returns:
         (B, K) int64 cell indices.
     """
-    weights = class_weights[labels.clamp(min=0)] * (labels != IGNORED) + 1e-9
+    weights = class_weights[labels.clamp(min=0)] * (labels >= 0) + 1e-9
     return torch.multinomial(weights, count, generator=seed)
 
 
 def grounding_loss(
-    regions: torch.Tensor, words: torch.Tensor, captions: torch.Tensor, scale: torch.Tensor
+    regions: torch.Tensor,
+    words: torch.Tensor,
+    captions: torch.Tensor,
+    scale: torch.Tensor,
+    attention_scale: torch.Tensor,
 ) -> torch.Tensor:
-    """Images and their captions should find each other in the batch, through regions and words.
+    """Images and their captions should find each other in the batch, through regions and words: the paper's L_G.
 
     The score of image i and caption j is the mean over the caption's words of the cosines with all
     regions, each weighted by its softmax over the regions.
@@ -111,10 +119,11 @@ def grounding_loss(
         regions: (B, N, D) unit norm.
         words: (C, D) unit norm.
         captions: (B, C) bool, the words of each image's caption; an image without words is left out.
-        scale: what scores are multiplied with before the softmax over the batch.
+        scale: what scores are multiplied with before the softmax over the batch, one over the temperature.
+        attention_scale: what cosines are multiplied with before the softmax over the regions.
     """
     cosines = regions @ words.T
-    attended = ((cosines * scale).softmax(dim=1) * cosines).sum(dim=1)
+    attended = ((cosines * attention_scale).softmax(dim=1) * cosines).sum(dim=1)
     kept = captions.any(dim=1)
     attended, captions = attended[kept], captions[kept].to(attended)
     if len(captions) < 2:

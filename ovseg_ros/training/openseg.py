@@ -1,4 +1,4 @@
-"""Train the embedded OpenSeg on views of generated rooms.
+"""Train an OpenSeg on views of generated rooms, or on users' own images (docs/openseg-training.md).
 
     python -m ovseg_ros.training.openseg --data VIEWS --validation OTHER_VIEWS --out FILE --steps 8000
 
@@ -9,8 +9,9 @@ number of steps give the same weights, and a run that was interrupted and resume
 from __future__ import annotations
 
 import argparse
+import math
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +20,23 @@ from tqdm import tqdm
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.segmentation.device import fast_bfloat16
-from ovseg_ros.segmentation.openseg.model import STRIDE
+from ovseg_ros.segmentation.openseg.model import STRIDE, OpenSegConfig
+from ovseg_ros.segmentation.openseg.prediction import features_at
 from ovseg_ros.segmentation.openseg.text import TABLE_FILE, TextTable, file_digest
 from ovseg_ros.segmentation.openseg.weights_file import ModelCard, save_weights
-from ovseg_ros.simulation import CLASSES
-from ovseg_ros.training.batches import Settings, TrainingViews, batches, class_weights
-from ovseg_ros.training.room_images import View, parse_size, read_views
+from ovseg_ros.training.batches import LossWeights, Settings, TrainingViews, batches, class_weights
+from ovseg_ros.training.room_images import parse_size
 from ovseg_ros.training.trainer import Trainer
-from ovseg_ros.training.validation import REGION_SHARES, score, validation_texts
+from ovseg_ros.training.validation import REGION_SHARES, mask_recall, score, validation_texts
+from ovseg_ros.training.views import View, common_classes, read_views
 from ovseg_ros.training.words import TrainingWords
-from ovseg_ros.vocabulary import Vocabulary
 
 QUICK_VALIDATION_VIEWS = 100
 QUICK_REGION_SHARE = 0.5
+MAX_ATTENTION_LAYERS = 6
 MEASURED_STEPS = 20
 SKIPPED_STEPS = 4
 """First steps of a measurement, slow because everything is new."""
-
-
-def training_vocabulary() -> Vocabulary:
-    """The generated rooms' classes with the synonyms used in training."""
-    return Vocabulary(tuple((entry.name, *entry.synonyms) for entry in CLASSES))
 
 
 def steps_within(minutes: float, trainer: Trainer, data: TrainingViews) -> int:
@@ -65,7 +62,8 @@ def train(
     every_minutes: float = 5.0,
 ) -> None:
     """Run the remaining steps with a progress bar; every some minutes save a checkpoint and validate."""
-    texts = {"names": validation_texts(TextTable.packaged())["names"]}
+    texts = {"names": trainer.words.names()}
+    ways = {"features": features_at(QUICK_REGION_SHARE)}
     spaced = validation[:: max(1, len(validation) // QUICK_VALIDATION_VIEWS)]
     progress = tqdm(total=trainer.settings.steps, initial=trainer.step, unit="step", mininterval=5.0)
     smooth: dict[str, float] = {}
@@ -77,7 +75,7 @@ def train(
         progress.set_postfix({name: f"{value:.3f}" for name, value in smooth.items()}, refresh=False)
         if time.monotonic() - last > 60 * every_minutes:
             trainer.save(checkpoint)
-            values = score(trainer.average, spaced, texts, (QUICK_REGION_SHARE,), trainer.autocast)
+            values = score(trainer.average, spaced, texts, ways, trainer.autocast)
             numbers = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
             progress.write(f"step {trainer.step}: {numbers}  " + "  ".join(f"{k} {v:.3f}" for k, v in smooth.items()))
             last = time.monotonic()
@@ -87,16 +85,19 @@ def train(
 
 def finish(trainer: Trainer, validation: list[View], data: dict[str, Any], out: Path) -> ModelCard:
     """Choose the region share on the validation views, measure, and write the weights."""
-    texts = validation_texts(TextTable.packaged())
-    values = score(trainer.average, validation, texts, REGION_SHARES, trainer.autocast)
+    texts = validation_texts(TextTable.packaged(), trainer.words.vocabulary)
+    ways = {str(share): features_at(share) for share in REGION_SHARES}
+    values = score(trainer.average, validation, texts, ways, trainer.autocast)
     best = max(REGION_SHARES, key=lambda share: values[f"names@{share}"])
-    quality = {key.split("@")[0] + "_miou": value for key, value in values.items() if key.endswith(f"@{best}")}
+    measured = {key: value for key, value in values.items() if key.endswith(f"@{best}") and not math.isnan(value)}
+    quality = {key.split("@")[0] + "_miou": value for key, value in measured.items()}
+    quality["mask_recall"] = mask_recall(trainer.average, validation, trainer.autocast)
     settings = trainer.settings
     training = {**data, **{key: value for key, value in asdict(settings).items() if key != "model"}}
     training["parameters"] = sum(value.numel() for value in trainer.average.parameters())
     card = ModelCard(
         config=replace(settings.model, region_share=best),
-        vocabulary=training_vocabulary(),
+        vocabulary=trainer.words.vocabulary,
         logit_scale=float(trainer.average.logit_scale),
         text_table=file_digest(TABLE_FILE),
         quality=quality,
@@ -108,9 +109,9 @@ def finish(trainer: Trainer, validation: list[View], data: dict[str, Any], out: 
 
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the command line."""
-    parser = argparse.ArgumentParser(description="Train OpenSeg on views of generated rooms.")
-    parser.add_argument("--data", type=Path, required=True, help="folder written by ovseg_ros.training.room_images")
-    parser.add_argument("--validation", type=Path, required=True, help="such a folder with other rooms")
+    parser = argparse.ArgumentParser(description="Train OpenSeg on views of generated rooms or on your own images.")
+    parser.add_argument("--data", type=Path, required=True, help="folder of views (room_images, coco_images)")
+    parser.add_argument("--validation", type=Path, required=True, help="such a folder with other images")
     parser.add_argument("--out", type=Path, required=True, help="weights file to write")
     length = parser.add_mutually_exclusive_group(required=True)
     length.add_argument("--steps", type=int, help="optimiser steps")
@@ -118,12 +119,33 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=int, default=Settings.batch, help="images per step")
     parser.add_argument("--crop", type=parse_size, default=Settings.crop, help="most steps' crops, such as 192x160")
+    parser.add_argument(
+        "--losses",
+        type=parse_losses,
+        default=LossWeights(),
+        help="weights of the losses, those not named 0; mask=1,grounding=1 is the paper's objective",
+    )
+    parser.add_argument("--caption-keep", type=float, default=Settings.caption_keep, help="share of a caption's words")
+    parser.add_argument("--attention-layers", type=int, default=OpenSegConfig.attention_layers, help="0 to 6")
     parser.add_argument("--checkpoint", type=Path, help="default: OUT with .checkpoint added")
     parser.add_argument("--init", type=Path, help="weights file to start from, such as the packaged one")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--threads", type=int, help="of the computation; the data has one more")
     return parser
+
+
+def parse_losses(text: str) -> LossWeights:
+    """``"mask=1,grounding=0.5"`` -> these weights, and 0 for the others."""
+    known = [entry.name for entry in fields(LossWeights)]
+    try:
+        given = {name.strip(): float(value) for name, value in (part.split("=") for part in text.split(","))}
+        return LossWeights(**(dict.fromkeys(known, 0.0) | given))
+    except (ValueError, TypeError, OvsegError):
+        example = "mask=1,grounding=0.5"
+        raise argparse.ArgumentTypeError(
+            f"expected such as {example} out of {', '.join(known)}, got {text!r}"
+        ) from None
 
 
 def run(arguments: argparse.Namespace) -> ModelCard:
@@ -136,14 +158,22 @@ def run(arguments: argparse.Namespace) -> ModelCard:
         torch.set_num_threads(arguments.threads)
     autocast = arguments.precision == "bfloat16" or (arguments.precision == "auto" and fast_bfloat16())
     checkpoint = arguments.checkpoint or arguments.out.with_name(arguments.out.name + ".checkpoint")
-    words = TrainingWords(training_vocabulary(), TextTable.packaged())
+    words = TrainingWords(common_classes(arguments.data, arguments.validation), TextTable.packaged())
     data, validation = TrainingViews.load(arguments.data, words.classes), read_views(arguments.validation)
     state: dict[str, Any] | None = None
     if arguments.resume:
         if not checkpoint.is_file():
             raise OvsegError(f"there is no checkpoint {checkpoint} to resume from: drop --resume")
         state = torch.load(checkpoint, weights_only=True)
-    settings = Settings(steps=arguments.steps or 0, seed=arguments.seed, batch=arguments.batch, crop=arguments.crop)
+    settings = Settings(
+        steps=arguments.steps or 0,
+        seed=arguments.seed,
+        batch=arguments.batch,
+        crop=arguments.crop,
+        caption_keep=arguments.caption_keep,
+        losses=arguments.losses,
+        model=OpenSegConfig(attention_layers=arguments.attention_layers),
+    )
     weights = class_weights(data.pixels)
     if arguments.minutes is not None:
         probe = Trainer(replace(settings, steps=1), words, weights, autocast)
@@ -167,6 +197,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if any(side % STRIDE for side in arguments.crop):
         parser.error(f"the sides of --crop must be multiples of {STRIDE}")
+    if not 0 <= arguments.attention_layers <= MAX_ATTENTION_LAYERS:
+        parser.error(f"--attention-layers is 0 to {MAX_ATTENTION_LAYERS}, got {arguments.attention_layers}")
+    if not 0 < arguments.caption_keep <= 1:
+        parser.error(f"--caption-keep is a probability above 0, got {arguments.caption_keep}")
     try:
         card = run(arguments)
     except OvsegError as error:

@@ -1,10 +1,10 @@
-"""Views of generated rooms on disk, for training; and their reader.
+"""Views of generated rooms on disk, for training.
 
     python -m ovseg_ros.training.room_images OUT --rooms 2400
 
-Each view is two files, ``SEED-VIEW.jpg`` (colour) and ``SEED-VIEW.png`` (label and instance ids), so
-that rendering can be interrupted, continued, and run beside training. Training rooms have seeds from
-FIRST_TRAINING_SEED on; seeds below 100,000 are for validation and evaluation and never trained on.
+Each view is ``SEED-VIEW`` in the layout of `ovseg_ros.training.views`, so that rendering can be interrupted,
+continued, and run beside training. Training rooms have seeds from FIRST_TRAINING_SEED on; seeds below
+100,000 are for validation and evaluation and never trained on.
 """
 
 from __future__ import annotations
@@ -13,83 +13,15 @@ import argparse
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ovseg_ros.errors import OvsegError
 from ovseg_ros.simulation import RoomRenderer, default_intrinsics, generate_room, random_views
+from ovseg_ros.training.views import encode_view, write_view
 
 FIRST_TRAINING_SEED = 1_000_000
-JPEG_QUALITY = 95
-JPEG_END = b"\xff\xd9"
-
-
-@dataclass(frozen=True)
-class View:
-    """One rendered image, still encoded: ``rgb`` JPEG bytes, ``truth`` PNG bytes (label, instance low, high)."""
-
-    rgb: bytes
-    truth: bytes
-
-    def decode(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Colour (3, H, W) uint8, instance ids (H, W) int64 and label ids (H, W) int64, 0 = unlabelled."""
-        rgb = cv2.cvtColor(_decode(self.rgb), cv2.COLOR_BGR2RGB)
-        truth = torch.from_numpy(_decode(self.truth)).long()
-        return torch.from_numpy(rgb).permute(2, 0, 1), truth[..., 1] + 256 * truth[..., 2], truth[..., 0]
-
-    def label_pixels(self, classes: int) -> torch.Tensor:
-        """(classes + 1,) int64, how many pixels bear each label id; the colour image stays encoded."""
-        return torch.from_numpy(np.bincount(_decode(self.truth)[..., 0].ravel(), minlength=classes + 1))
-
-
-def _decode(data: bytes) -> NDArray[np.uint8]:
-    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise OvsegError("a rendered view is damaged: delete the folder's newest files and render them again")
-    return image.astype(np.uint8, copy=False)
-
-
-def read_views(folder: Path) -> list[View]:
-    """The complete views in a folder written by this module, by rising seed.
-
-    Raises:
-        OvsegError: if no view is in it.
-    """
-    views = []
-    for path in sorted(folder.glob("*.jpg")):
-        truth = path.with_suffix(".png")
-        if truth.exists():
-            view = View(path.read_bytes(), truth.read_bytes())
-            if view.rgb.endswith(JPEG_END):
-                views.append(view)
-    if not views:
-        raise OvsegError(
-            f"{folder} holds no rendered views: run python -m ovseg_ros.training.room_images {folder} first"
-        )
-    return views
-
-
-def write_view(path: Path, rgb: NDArray[np.uint8], labels: NDArray[np.int32], instances: NDArray[np.int32]) -> None:
-    """Encode one view; its colour image appears last and whole, so that readers never see half a view.
-
-    Args:
-        path: of the colour image, ``*.jpg``.
-        rgb: (H, W, 3) uint8.
-        labels: (H, W) label ids up to 255, 0 = unlabelled.
-        instances: (H, W) instance ids up to 65535.
-    """
-    truth = np.stack((labels, instances & 255, instances >> 8), axis=-1).astype(np.uint8)
-    jpeg = cv2.imencode(".jpg", rgb[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))[1]
-    path.with_suffix(".png").write_bytes(cv2.imencode(".png", truth)[1].tobytes())
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(jpeg.tobytes())
-    temporary.replace(path)
 
 
 def render_room(folder: Path, seed: int, views: int, size: tuple[int, int]) -> None:
@@ -99,7 +31,7 @@ def render_room(folder: Path, seed: int, views: int, size: tuple[int, int]) -> N
     renderer = RoomRenderer(room, default_intrinsics(*size))
     for index, pose in enumerate(random_views(room, views, rng)):
         view = renderer.render(pose, rng)
-        write_view(folder / f"{seed:08d}-{index:02d}.jpg", view.rgb, view.labels, view.instances)
+        write_view(folder / f"{seed:08d}-{index:02d}.jpg", encode_view(view.rgb, view.labels, view.instances))
 
 
 def render_rooms(folder: Path, rooms: int, views: int, seed: int, size: tuple[int, int], workers: int) -> int:

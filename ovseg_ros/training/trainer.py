@@ -30,32 +30,35 @@ def compute_losses(
     output = model(batch.images)
     scale = model.logit_scale
     masks = output.mask_logits.flatten(2).sigmoid()
-    truth = losses.segment_masks(batch.segments, batch.labels)
-    mask, best = losses.mask_loss(masks, truth)
-    matched = losses.matched_regions(output.regions, best)
-    region = losses.classification_loss(scale * matched @ texts.T, truth.labels)
+    weigh = settings.losses
+    terms: dict[str, torch.Tensor] = {}
+    if weigh.mask or weigh.region:
+        truth = losses.segment_masks(batch.segments, batch.labels)
+        terms["mask"], best = losses.mask_loss(masks, truth)
+        if weigh.region:
+            matched = losses.matched_regions(output.regions, best)
+            terms["region"] = losses.classification_loss(scale * matched @ texts.T, truth.labels)
+    if weigh.cell or weigh.spread:
+        count = min(settings.cells, batch.labels.shape[1])
+        drawn = losses.sample_cells(batch.labels, weights, count, seed)
+        labels = batch.labels.gather(1, drawn)
+        cells = output.cells.gather(1, drawn[..., None].expand(-1, -1, output.cells.shape[-1]))
+        terms["cell"] = losses.classification_loss(scale * model.embed(cells) @ texts.T, labels)
+        covering = masks.gather(2, drawn[:, None].expand(-1, masks.shape[1], -1))
+        spread = spread_regions(covering, output.regions @ texts.T)
+        terms["spread"] = losses.classification_loss(scale * spread, labels)
+    if weigh.grounding:
+        captions = batch.captions[:, : words.classes]
+        captions = captions & (torch.rand(captions.shape, generator=seed) < settings.caption_keep)
+        over_batch = _scale(settings.caption_temperature, scale)
+        over_regions = _scale(settings.attention_temperature, over_batch)
+        named = texts[: words.classes]
+        terms["grounding"] = losses.grounding_loss(output.regions, named, captions, over_batch, over_regions)
+    return {name: weight * terms[name] for name, weight in asdict(weigh).items() if weight}
 
-    count = min(settings.cells, batch.labels.shape[1])
-    drawn = losses.sample_cells(batch.labels, weights, count, seed)
-    labels = batch.labels.gather(1, drawn)
-    cells = output.cells.gather(1, drawn[..., None].expand(-1, -1, output.cells.shape[-1]))
-    cell = losses.classification_loss(scale * model.embed(cells) @ texts.T, labels)
-    cosines = output.regions @ texts.T
-    covering = masks.gather(2, drawn[:, None].expand(-1, masks.shape[1], -1))
-    spread = losses.classification_loss(scale * spread_regions(covering, cosines), labels)
 
-    captions = torch.zeros(len(truth.labels), words.classes + 1, dtype=torch.bool)
-    captions.scatter_(1, truth.labels + 1, True)
-    kept = torch.rand(captions.shape, generator=seed) < settings.caption_keep
-    captions = (captions & kept)[:, 1:]
-    grounding = losses.grounding_loss(output.regions, texts[: words.classes], captions, scale)
-    return {
-        "mask": mask,
-        "region": region,
-        "cell": cell,
-        "spread": spread,
-        "grounding": settings.grounding_weight * grounding,
-    }
+def _scale(temperature: float | None, otherwise: torch.Tensor) -> torch.Tensor:
+    return otherwise if temperature is None else torch.as_tensor(1 / temperature)
 
 
 class Trainer:

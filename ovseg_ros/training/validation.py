@@ -2,50 +2,55 @@
 
     python -m ovseg_ros.training.validation VIEWS
 
-VIEWS is a folder written by ovseg_ros.training.room_images with seeds that were not trained on.
+VIEWS is a folder in the layout of ovseg_ros.training.views whose images were not trained on.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as functional
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.segmentation.device import fast_bfloat16
-from ovseg_ros.segmentation.openseg.model import STRIDE, OpenSeg
+from ovseg_ros.segmentation.openseg.model import STRIDE, OpenSeg, OpenSegOutput
+from ovseg_ros.segmentation.openseg.prediction import PREDICTIONS, Prediction, features_at
 from ovseg_ros.segmentation.openseg.space import WEIGHTS_FILE
 from ovseg_ros.segmentation.openseg.text import TextTable
 from ovseg_ros.segmentation.openseg.weights_file import load_weights
 from ovseg_ros.simulation import CLASSES
-from ovseg_ros.training.losses import IGNORED
-from ovseg_ros.training.room_images import View, read_views
+from ovseg_ros.training.losses import IGNORED, UNNAMED, segment_masks
+from ovseg_ros.training.views import View, read_classes, read_views, room_vocabulary
+from ovseg_ros.vocabulary import Vocabulary
 
 VALIDATION_BATCH = 8
 REGION_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 ABSENT = -2.0
-"""Below any cosine."""
+"""Below any score."""
+RECALLED = 0.5
 
 
-def validation_texts(table: TextTable) -> dict[str, torch.Tensor]:
-    """Text vectors (C, D) of the class names, and of words for the same classes that are never trained."""
-    return {
-        "names": table.encode([entry.name for entry in CLASSES]),
-        "held_out": table.encode([(entry.held_out or (entry.name,))[0] for entry in CLASSES]),
-    }
+def validation_texts(table: TextTable, classes: Vocabulary) -> dict[str, torch.Tensor]:
+    """Text vectors (C, D) of the classes' names; of generated rooms also of words that are never trained."""
+    texts = {"names": table.encode(classes.names)}
+    if classes == room_vocabulary():
+        texts["held_out"] = table.encode([(entry.held_out or (entry.name,))[0] for entry in CLASSES])
+    return texts
 
 
 def confusion(truth: torch.Tensor, prediction: torch.Tensor, classes: int) -> torch.Tensor:
-    """(C, C) int64 counts, truth by row; entries whose truth is IGNORED don't count."""
-    valid = truth != IGNORED
+    """(C, C) int64 counts, truth by row; entries without a true class don't count."""
+    valid = truth >= 0
     return torch.bincount(truth[valid] * classes + prediction[valid], minlength=classes**2).view(classes, classes)
 
 
 def mean_iou(matrix: torch.Tensor) -> float:
-    """Mean over the classes that occur in the truth of intersection over union."""
+    """Mean over the classes that occur in the truth of intersection over union; NaN if none does."""
     hits = matrix.diag()
     truth, predicted = matrix.sum(dim=1), matrix.sum(dim=0)
     iou = hits / (truth + predicted - hits).clamp(min=1)
@@ -57,27 +62,22 @@ def cell_centres(pixels: int, cells: int) -> torch.Tensor:
     return ((torch.arange(cells) + 0.5) * pixels / cells).long()
 
 
-def score(
-    model: OpenSeg,
-    views: Sequence[View],
-    texts: dict[str, torch.Tensor],
-    shares: Sequence[float],
-    autocast: bool,
-) -> dict[str, float]:
-    """Label the views' cells with each set of texts and region share.
+class Answer(NamedTuple):
+    """What a model says about B images, and what is true of their P cells.
 
-    Args:
-        model: in eval mode.
-        views: with label ids 1 and up.
-        texts: name -> (C, D) vectors of the C classes.
-        shares: values of OpenSegConfig.region_share to try.
-        autocast: compute in bfloat16.
-
-    Returns:
-        ``"NAME@SHARE"`` -> mIoU over all classes, and ``"NAME_grounding@SHARE"`` -> the same where
-        in each image only the classes present in it can be answered.
+    Attributes:
+        output: of the model.
+        labels: (B, P) class indices, UNNAMED or IGNORED.
+        segments: (B, P) instance ids.
     """
-    matrices: dict[str, torch.Tensor] = {}
+
+    output: OpenSegOutput
+    labels: torch.Tensor
+    segments: torch.Tensor
+
+
+def answers(model: OpenSeg, views: Sequence[View], autocast: bool) -> Iterator[Answer]:
+    """Show the views to a model in eval mode, some at a time, in bfloat16 with ``autocast``."""
     for start in range(0, len(views), VALIDATION_BATCH):
         decoded = [view.decode() for view in views[start : start + VALIDATION_BATCH]]
         images = torch.stack([rgb for rgb, _, _ in decoded]).float() / 255
@@ -86,39 +86,78 @@ def score(
         images = functional.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
         # The pixel at the centre of each cell.
         row, column = (cell_centres(full, side // STRIDE) for full, side in zip((height, width), size, strict=True))
-        truth = torch.stack([labels for _, _, labels in decoded])[:, row[:, None], column] - 1
-        truth = truth.flatten(1)
+        segments = torch.stack([ids for _, ids, _ in decoded])[:, row[:, None], column].flatten(1)
+        labels = torch.stack([ids for _, _, ids in decoded])[:, row[:, None], column].flatten(1) - 1
         images = images.contiguous(memory_format=torch.channels_last)
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             output = model(images)
-            for share in shares:
-                features = model.dense_features(output, share).float().flatten(2)
-                for name, vectors in texts.items():
-                    cosines = vectors @ features
-                    present = torch.zeros(cosines.shape[:2]).scatter(1, truth.clamp(min=0), 1.0) > 0
-                    answers = {name: cosines, f"{name}_grounding": cosines.where(present[..., None], ABSENT)}
-                    for key, values in answers.items():
-                        matrix = confusion(truth, values.argmax(dim=1), len(vectors))
-                        key = f"{key}@{share}"
-                        matrices[key] = matrices[key] + matrix if key in matrices else matrix
+        yield Answer(output, labels.masked_fill((labels < 0) & (segments > 0), UNNAMED), segments)
+
+
+def score(
+    model: OpenSeg,
+    views: Sequence[View],
+    texts: Mapping[str, torch.Tensor],
+    predictions: Mapping[str, Prediction],
+    autocast: bool,
+) -> dict[str, float]:
+    """Label the views' cells with each set of texts in each way.
+
+    Args:
+        model: in eval mode.
+        views: with label ids 1 and up.
+        texts: name -> (C, D) vectors of the C classes.
+        predictions: name -> how cells are labelled.
+        autocast: compute in bfloat16.
+
+    Returns:
+        ``"TEXTS@PREDICTION"`` -> mIoU over all classes, and ``"TEXTS_grounding@PREDICTION"`` -> the same
+        where in each image only the classes present in it can be answered.
+    """
+    matrices: dict[str, torch.Tensor] = {}
+    for output, truth, _ in answers(model, views, autocast):
+        for (way, predict), (name, vectors) in itertools.product(predictions.items(), texts.items()):
+            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+                scores = predict(model, output, vectors)
+            present = torch.zeros(len(truth), len(vectors) + 1).scatter(1, truth.clamp(min=IGNORED) + 1, 1.0)
+            grounding = scores.where(present[:, 1:, None] > 0, ABSENT)
+            for key, values in ((f"{name}@{way}", scores), (f"{name}_grounding@{way}", grounding)):
+                matrix = confusion(truth, values.argmax(dim=1), len(vectors))
+                matrices[key] = matrices[key] + matrix if key in matrices else matrix
     return {key: mean_iou(matrix) for key, matrix in matrices.items()}
+
+
+def mask_recall(model: OpenSeg, views: Sequence[View], autocast: bool) -> float:
+    """Share of the views' segments that some proposal covers with an IoU of at least RECALLED, whatever they are."""
+    found = total = 0
+    for output, labels, ids in answers(model, views, autocast):
+        truth = segment_masks(ids, labels)
+        masks = (output.mask_logits.flatten(2) > 0).float()
+        overlap = truth.masks @ masks.transpose(1, 2)
+        union = truth.masks.sum(dim=-1, keepdim=True) + masks.sum(dim=-1).unsqueeze(1) - overlap
+        best = (overlap / union.clamp(min=1)).amax(dim=-1)[truth.labels != IGNORED]
+        found, total = found + int((best >= RECALLED).sum()), total + len(best)
+    return found / max(total, 1)
 
 
 def main() -> None:
     """Command line of this module."""
-    parser = argparse.ArgumentParser(description="Measure OpenSeg weights on rendered views.")
-    parser.add_argument("views", type=Path, help="folder written by ovseg_ros.training.room_images")
+    parser = argparse.ArgumentParser(description="Measure OpenSeg weights on views.")
+    parser.add_argument("views", type=Path, help="folder of views that were not trained on")
     parser.add_argument("--weights", type=Path, default=WEIGHTS_FILE, help="default: those of the package")
     arguments = parser.parse_args()
     try:
         model, card = load_weights(arguments.weights)
         views = read_views(arguments.views)
+        texts = validation_texts(TextTable.packaged(), read_classes(arguments.views))
     except OvsegError as error:
         raise SystemExit(str(error)) from error
-    texts = validation_texts(TextTable.packaged())
-    values = score(model.fold_norms(), views, texts, (card.config.region_share,), fast_bfloat16())
-    for name, value in values.items():
-        print(f"{name.split('@')[0]:20} {value:.3f}")
+    ways = {"features": features_at(card.config.region_share), **PREDICTIONS}
+    values = score(model.fold_norms(), views, texts, ways, fast_bfloat16())
+    print(f"{'':20}" + "".join(f"{way:>12}" for way in ways))
+    for name in dict.fromkeys(key.split("@")[0] for key in values):
+        print(f"{name:20}" + "".join(f"{values[f'{name}@{way}']:12.3f}" for way in ways))
+    print(f"{'mask_recall':20}{mask_recall(model, views, fast_bfloat16()):12.3f}")
 
 
 if __name__ == "__main__":

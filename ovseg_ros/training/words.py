@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as functional
 
 from ovseg_ros.segmentation.openseg.text import TextTable
+from ovseg_ros.simulation import CLASSES
 from ovseg_ros.training.text_table import HOUSEHOLD_WORDS
 from ovseg_ros.vocabulary import GENERIC_NEGATIVES, Vocabulary
 
@@ -26,13 +27,17 @@ class TrainingWords:
     """
 
     def __init__(self, vocabulary: Vocabulary, table: TextTable, distractors: int = 24, noise: float = 0.3) -> None:
+        self.vocabulary = vocabulary
         self._noise = noise
         groups = [table.encode(group) for group in vocabulary.synonyms]
         self._names = torch.cat(groups)
         sizes = torch.tensor([len(group) for group in groups])
         self._sizes, self._starts = sizes, sizes.cumsum(0) - sizes
         self._generic = table.encode(GENERIC_NEGATIVES)
-        self._distractors = distractor_vectors(HOUSEHOLD_WORDS.read_text(encoding="utf-8").split(), self._names, table)
+        # Words that are kept to measure how far the text space carries must not be taught as wrong answers.
+        held_out = {word for entry in CLASSES for word in entry.held_out}
+        others = set(HOUSEHOLD_WORDS.read_text(encoding="utf-8").split()) - held_out
+        self._distractors = distractor_vectors(sorted(others), self._names, table)
         self._count = min(distractors, len(self._distractors))
 
     @property

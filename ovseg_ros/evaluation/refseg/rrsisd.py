@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ovseg_ros.datasets.run_lengths import decode_mask
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.evaluation.refseg.plain_pickle import read_plain_pickle
-from ovseg_ros.evaluation.refseg.run_lengths import decode_mask
 from ovseg_ros.evaluation.refseg.samples import SPLITS, Sample
 
 TREE = "images/rrsisd/JPEGImages/, rrsisd/refs(unc).p and rrsisd/instances.json, see https://github.com/Lsan2401/RMSIN"

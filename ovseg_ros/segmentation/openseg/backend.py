@@ -1,4 +1,4 @@
-"""The embedded default backend: OpenSeg trained on generated rooms."""
+"""The embedded default backend: OpenSeg trained on generated rooms, or with weights that users trained."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch.nn.functional as functional
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.segmentation.device import fast_bfloat16, resolve_device
+from ovseg_ros.segmentation.openseg.config import read_config
 from ovseg_ros.segmentation.openseg.model import SHORTEST_SIDE
 from ovseg_ros.segmentation.openseg.space import SPACE_NAME, WEIGHTS_FILE, OpenSegSpace
 from ovseg_ros.segmentation.openseg.weights_file import load_weights
@@ -46,7 +47,8 @@ class OpenSegSegmenter:
         self._model = model.fold_norms().to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._vocabulary = vocabulary or card.vocabulary
         self._bfloat16 = self._device.type == "cpu" and fast_bfloat16()
-        _say_what_it_knows(weights)
+        if weights == WEIGHTS_FILE:
+            _say_what_it_knows(weights)
 
     @property
     def space(self) -> OpenSegSpace:
@@ -97,31 +99,37 @@ def _say_what_it_knows(weights: Path) -> None:
 
 def describe() -> BackendInfo:
     """What `ovseg backends` shows."""
-    present = WEIGHTS_FILE.is_file()
+    try:
+        weights = read_config().file
+        present = weights.is_file()
+        place = str(weights) if present else f"missing: {weights}"
+    except OvsegError as error:
+        present, place = False, str(error)
     return BackendInfo(
         name="openseg",
         installed=present,
-        weights=str(WEIGHTS_FILE) if present else f"missing: {WEIGHTS_FILE}",
+        weights=place,
         licence="Apache-2.0 (text table distilled from all-MiniLM-L6-v2, Apache-2.0)",
         summary="small OpenSeg for generated rooms, runs on a CPU; demo-grade, does not know the real world",
     )
 
 
 def load(device: str, vocabulary: VocabularyFile | None = None) -> OpenSegSegmenter:
-    """The segmenter with the packaged weights, and perhaps another vocabulary."""
-    return OpenSegSegmenter(device=device, vocabulary=vocabulary.vocabulary if vocabulary else None)
+    """The segmenter with the weights of the settings, and perhaps another vocabulary."""
+    return OpenSegSegmenter(read_config().file, device, vocabulary.vocabulary if vocabulary else None)
 
 
 def language_space(space_id: str) -> OpenSegSpace:
-    """The space of the packaged weights.
+    """The space of the weights in the settings.
 
     Raises:
         OvsegError: if ``space_id`` names other weights.
     """
-    space = OpenSegSpace.of()
+    weights = read_config().file
+    space = OpenSegSpace.of(weights)
     if space.id != space_id:
         raise OvsegError(
-            f"the map's features are of {space_id!r}, the installed {SPACE_NAME} weights give {space.id!r}: "
-            "build the map again or install the version that made it"
+            f"the map's features are of {space_id!r}, the {SPACE_NAME} weights in {weights} give {space.id!r}: "
+            "build the map again, or name the weights that made it in OVSEG_OPENSEG_CONFIG or install their version"
         )
     return space

@@ -40,7 +40,8 @@ class OpenSegConfig:
         pyramid: channels of the pyramid and of the heads.
         head_depth: 3x3 convolutions of each head.
         queries: number of region proposals.
-        attention_layers: stacked cross-attention blocks between queries and image.
+        attention_layers: stacked cross-attention blocks between queries and image, the paper's T; with 0 the learned
+            queries make the masks as they are.
         attention_heads: of each block.
         text_width: length of a text vector.
         position_grid: rows and columns of the learned position map, stretched over any image.

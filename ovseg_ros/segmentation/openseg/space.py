@@ -1,4 +1,4 @@
-"""Words in the feature space of the packaged OpenSeg weights."""
+"""Words in the feature space of a set of OpenSeg weights."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class OpenSegSpace:
 
     @classmethod
     def of(cls, weights: Path = WEIGHTS_FILE) -> OpenSegSpace:
-        """The space of a weights file, read once per process.
+        """The space of a weights file, read once per process while it stays as it is.
 
         Raises:
             OvsegError: if a file is missing or damaged, or the weights belong to another text table.
         """
-        return _space_of(weights)
+        return _space_of(weights, weights.stat().st_mtime_ns if weights.is_file() else 0)
 
     @property
     def id(self) -> str:
@@ -128,8 +128,11 @@ def _encoded(table: TextTable, vocabulary: Vocabulary) -> tuple[torch.Tensor, to
 
 
 @cache
-def _space_of(weights: Path) -> OpenSegSpace:
+def _space_of(weights: Path, changed: int) -> OpenSegSpace:
     card = read_card(weights)
     if card.text_table != file_digest(TABLE_FILE):
-        raise OvsegError(f"{weights} was trained with another text table than {TABLE_FILE}: install the package again")
+        raise OvsegError(
+            f"{weights} was trained with another text table than {TABLE_FILE}: install the package again, "
+            "or train your own weights with this version"
+        )
     return OpenSegSpace(card, file_digest(weights), TextTable.packaged())

@@ -1,4 +1,4 @@
-"""Masks as COCO's compressed run lengths."""
+"""Masks as COCO's run lengths."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_PIXELS = 1 << 28
 
 
 def decode_mask(entry: Mapping[str, Any], name: str) -> NDArray[np.bool_]:
-    """(height, width) of one entry ``{"size": [height, width], "counts": "..."}``.
+    """(height, width) of one entry ``{"size": [height, width], "counts": ...}``, compressed in a string or listed.
 
     Args:
         entry: as in an annotation file.
@@ -31,10 +31,13 @@ def decode_mask(entry: Mapping[str, Any], name: str) -> NDArray[np.bool_]:
     size, counts = (entry.get(key) for key in ("size", "counts")) if isinstance(entry, Mapping) else (None, None)
     if not (isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) and side > 0 for side in size)):
         raise OvsegError(f"{name} has no size of a mask: the file is not as published, fetch it again")
-    if not isinstance(counts, str) or not counts.isascii():
-        raise OvsegError(f"{name} has no compressed run lengths: the file is not as published, fetch it again")
+    if isinstance(counts, list) and all(isinstance(run, int) and 0 <= run <= MAX_PIXELS for run in counts):
+        runs = np.array(counts, dtype=np.int64)
+    elif isinstance(counts, str) and counts.isascii():
+        runs = _runs(np.frombuffer(counts.encode("ascii"), dtype=np.uint8).astype(np.int64) - OFFSET, name)
+    else:
+        raise OvsegError(f"{name} has no run lengths: the file is not as published, fetch it again")
     height, width = size
-    runs = _runs(np.frombuffer(counts.encode("ascii"), dtype=np.uint8).astype(np.int64) - OFFSET, name)
     if height * width > MAX_PIXELS or runs.sum() != height * width or (runs < 0).any():
         raise OvsegError(
             f"the runs of {name} don't fill {height} x {width} pixels: the file is damaged, fetch it again"
