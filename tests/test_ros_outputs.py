@@ -14,7 +14,9 @@ pytest.importorskip("rclpy", reason="ROS 2 for Python is not installed")
 
 from visualization_msgs.msg import Marker
 
+from ovseg_ros.ros.answer_markers import answer_markers
 from ovseg_ros.ros.camera import CAMERA_INFO_TOPIC, COLOUR_TOPIC, DEPTH_TOPIC
+from ovseg_ros.ros.interfaces import Candidate, SemanticObject
 from ovseg_ros.ros.markers import ARROW_LENGTH, RayMarkers
 from ovseg_ros.ros.messages import header_message, occupancy_message
 from ovseg_ros.ros.pose_sources import POSE_TOPIC
@@ -57,6 +59,31 @@ def test_arrows_keep_their_ids_and_those_that_are_gone_are_deleted() -> None:
     assert (end.x, end.y - start.y, end.z - start.z) == pytest.approx((3.0, 0.6 * ARROW_LENGTH, 0.8 * ARROW_LENGTH))
     assert [marker.action for marker in arrows.message(rays([], [])).markers] == [Marker.DELETE] * 2
     assert arrows.message(rays([], [])).markers == []
+
+
+def thing(number: int, label: str, x: float) -> SemanticObject:
+    made = SemanticObject(id=number, label=label)
+    made.pose.position.x, made.size.z = x, 0.5
+    return made
+
+
+def test_an_answer_shows_what_was_meant_and_what_speaks_for_it() -> None:
+    mug, cup, desk = thing(3, "mug", 1.0), thing(4, "cup", 2.0), thing(9, "desk", 5.0)
+    candidates = [
+        Candidate(object=mug, score=0.9, relations=["on"], anchors=[desk]),
+        Candidate(object=cup, score=0.4, relations=["on"], anchors=[desk]),
+    ]
+    markers = answer_markers(candidates, header_message("map", 7)).markers
+    assert [marker.action for marker in markers] == [Marker.DELETEALL] + [Marker.ADD] * 10
+    assert len({(marker.ns, marker.id) for marker in markers[1:]}) == 10
+    assert {marker.header.frame_id for marker in markers} == {"map"}
+    best, other = (marker for marker in markers if marker.ns == "answers")
+    assert (best.pose.position.x, other.pose.position.x) == (1.0, 2.0)
+    assert best.color.g > best.color.r and other.color.r > other.color.b
+    assert [marker.text for marker in markers if marker.text] == ["mug 0.90", "on desk", "cup 0.40", "on desk"]
+    line = next(marker for marker in markers if marker.ns == "relations")
+    assert [point.x for point in line.points] == [1.0, 5.0]
+    assert [marker.action for marker in answer_markers([], header_message("map", 8)).markers] == [Marker.DELETEALL]
 
 
 def test_an_occupancy_grid_has_its_rows_along_y() -> None:

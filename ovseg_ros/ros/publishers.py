@@ -1,16 +1,21 @@
-"""What mapping_node publishes of its map: each topic while someone listens, ~/query_heatmap on request."""
+"""What mapping_node publishes of its map: each topic while someone listens, ~/query_heatmap and ~/answer on request."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from nav_msgs.msg import OccupancyGrid
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from ovseg_ros.errors import OvsegError
+from ovseg_ros.ros.answer_markers import answer_markers
 from ovseg_ros.ros.answers import ScoredCloud
 from ovseg_ros.ros.declarations import LATCHED, NEWEST, Topic
+from ovseg_ros.ros.interfaces import Candidate
 from ovseg_ros.ros.markers import MAX_ARROWS, ObjectMarkers, RayMarkers
 from ovseg_ros.ros.messages import cloud_message, header_message, occupancy_message, rgb_message
 from ovseg_ros.ros.node_parameters import Parameters
@@ -30,6 +35,12 @@ OUTPUTS = {
         "A box and a name for each thing in the map, by ids that stay: of the model's masks, or else of voxels of one "
         "label that hang together.",
     ),
+    "answer": Topic(
+        MarkerArray,
+        LATCHED,
+        "The last answer of `~/refer` or `~/find_in_views`: boxes of what was meant, best green, and of what it was "
+        "described by, blue.",
+    ),
     "frontiers": Topic(
         PointCloud2,
         LATCHED,
@@ -45,13 +56,16 @@ OUTPUTS = {
     ),
     "overlay": Topic(Image, NEWEST, "Labels over the newest mapped image, with a legend."),
 }
-"""Private topic -> what it is. All but ~/query_heatmap are made while someone listens."""
+"""Private topic -> what it is. All but ~/query_heatmap and ~/answer are made while someone listens."""
 
 FRONTIER_COLOUR = (255, 140, 0)
 
 
 class MapPublishers:
-    """Publishes a map; silent while the node is inactive. Call it from one thread, except for `publish_heatmap`."""
+    """Publishes a map; silent while the node is inactive.
+
+    Call it from one thread, except for `publish_heatmap` and `publish_answer`.
+    """
 
     def __init__(self, node: LifecycleNode, parameters: Parameters, things: MapThings) -> None:
         self._things = things
@@ -101,6 +115,10 @@ class MapPublishers:
                 header_message(cloud.frame_id, cloud.stamp_ns),
             )
         )
+
+    def publish_answer(self, candidates: Sequence[Candidate], header: Header) -> None:
+        """Show an answer; without candidates the last one is taken away."""
+        self._publishers["answer"].publish(answer_markers(candidates, header))
 
     def _semantic_cloud(self, session: MapSession) -> PointCloud2:
         cloud = session.labelled_cloud()

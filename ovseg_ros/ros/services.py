@@ -162,17 +162,20 @@ class MapServices:
             )
             for candidate in answer.candidates[:limit]
         ]
+        self._publishers.publish_answer(response.candidates, header)
         return answer.message
 
     def _find_in_views(self, session: MapSession, request: Any, response: Any) -> str:
         found = self._things.find_in_views(session, expression := str(request.expression))
         response.map_revision = int(found.revision)
         response.view_count, response.mask_count = int(found.search.frames), int(found.search.masks)
+        header = header_message(found.frame_id, found.stamp_ns)
         if found.search.place is None:
+            self._publishers.publish_answer([], header)
             return f"no place in the map's pictures is {expression!r} in most of them"
         response.found = True
-        header = header_message(found.frame_id, found.stamp_ns)
         response.object = place_message(found.search.place, expression, header)
+        self._publishers.publish_answer([Candidate(object=response.object, score=response.object.score)], header)
         return "found"
 
     def _set_vocabulary(self, session: MapSession, request: Any, response: Any) -> str:

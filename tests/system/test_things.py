@@ -82,6 +82,12 @@ def test_things_are_listed_shown_and_referred_to(tmp_path: Path) -> None:
         assert not refused.success
         assert "isn't one in a picture of 160x120" in refused.message
 
+        drawn: list[Any] = []
+        answers = OUTPUTS["answer"]
+        client.node.create_subscription(answers.kind, "/mapping_node/answer", drawn.append, answers.quality)
+        told = client.refer(f"how many {label}s are there")
+        boxes_of = lambda: [marker for marker in drawn[-1].markers if marker.ns == "answers"]  # noqa: E731
+        client.wait_for(lambda: drawn and len(boxes_of()) == told.count > 0, "the answer as boxes", EVENTUALLY)
         placed = client.find_in_views(label)
         assert placed.success, placed.message
         assert (placed.map_revision, placed.view_count) == (6, 4)
