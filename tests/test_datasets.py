@@ -12,7 +12,7 @@ import pytest
 import torch
 from recordings import CAMERA, NAMES, WRITTEN, make_frame, make_mesh
 
-from ovseg_ros.cli import parser
+from ovseg_ros.cli import arguments
 from ovseg_ros.datasets import LAYOUTS, LabelledMesh, RgbdSequence, open_sequence, write_sequence
 from ovseg_ros.datasets.ply import read_binary_ply
 from ovseg_ros.errors import OvsegError
@@ -63,8 +63,8 @@ def test_each_layout_keeps_the_labelled_mesh(recording: Callable[..., RgbdSequen
 
 @ALL_LAYOUTS
 def test_the_command_offers_each_layout(layout: str) -> None:
-    assert layout in parser.WRITTEN and sorted(parser.WRITTEN) == WRITTEN
-    assert set(parser.RECORDINGS) == {"auto", "rosbag", *LAYOUTS}
+    assert layout in arguments.WRITTEN and sorted(arguments.WRITTEN) == WRITTEN
+    assert set(arguments.RECORDINGS) == {"auto", "rosbag", *LAYOUTS}
 
 
 @ALL_LAYOUTS

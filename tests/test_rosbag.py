@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from ovseg_ros.cli import main, parser
+from ovseg_ros.cli import arguments, main, parser
 from ovseg_ros.datasets import BagOptions, open_sequence, rosbag, write_rosbag
 from ovseg_ros.datasets.rosbag.reading import nearest_partners
 from ovseg_ros.errors import OvsegError
@@ -502,8 +502,8 @@ def test_record_and_map_agree_with_the_folder_it_came_from(tmp_path: Path, capsy
 
 
 def test_the_command_line_knows_what_the_library_knows() -> None:
-    assert parser.BAG_ROLES == rosbag.ROLES
-    assert (parser.BAG_STORAGES, parser.BAG_DEPTHS) == (rosbag.STORAGES, rosbag.DEPTH_ENCODINGS)
+    assert arguments.BAG_ROLES == rosbag.ROLES
+    assert (arguments.BAG_STORAGES, arguments.BAG_DEPTHS) == (rosbag.STORAGES, rosbag.DEPTH_ENCODINGS)
     options = parser.parse(["map", "b", "-o", "m.ovmap", "--topic", "rgb=/a", "--topic", "pose=/b", "--slop", "0.1"])
     assert options.topic == [("rgb", "/a"), ("pose", "/b")]
     with pytest.raises(SystemExit):
