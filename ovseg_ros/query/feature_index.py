@@ -143,9 +143,14 @@ class FeatureIndex:
         norms = torch.cat([torch.linalg.vector_norm(chunk, dim=1, dtype=torch.float32) for chunk in chunks])
         return torch.where(norms > MIN_NORM, 1.0 / norms, 0.0)
 
-    def _background(self, chunks: Sequence[torch.Tensor], norms: torch.Tensor) -> torch.Tensor:
+    @cached_property
+    def _rivals(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """(W, D) vectors of the negatives' words, scaled, and (W,) which negative each is of."""
         texts, owners = encode_groups(self.space, self.negatives)
-        texts = self.space.logit_scale * texts.to(self.device)
+        return self.space.logit_scale * texts.to(self.device), owners
+
+    def _background(self, chunks: Sequence[torch.Tensor], norms: torch.Tensor) -> torch.Tensor:
+        texts, owners = self._rivals
         parts = (best_of(logits, owners) for logits in self._cosines(texts, chunks, norms))
         return torch.cat([best.logsumexp(dim=0) for best in parts]).neg_()
 
