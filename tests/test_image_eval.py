@@ -276,7 +276,7 @@ def test_many_words_are_compared_a_part_at_a_time(
 ) -> None:
     folder = tmp_path / "rooms"
     whole = evaluate(folder, capsys, "--rooms", "1", "--views", "1", "--size", "96x72")
-    monkeypatch.setattr("ovseg_ros.segmentation.radseg.labelling.UPSAMPLED_BYTES", 3 * 4 * 96 * 72)
+    monkeypatch.setattr("ovseg_ros.segmentation.upsampling.UPSAMPLED_BYTES", 3 * 4 * 96 * 72)
     assert evaluate(folder, capsys) == whole
 
 

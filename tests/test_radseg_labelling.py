@@ -15,7 +15,7 @@ import torch.nn.functional as functional
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ovseg_ros.segmentation.radseg import labelling
+from ovseg_ros.segmentation import upsampling
 from ovseg_ros.segmentation.radseg.labelling import Prediction, class_probabilities, denoise, predict
 
 PARITY = Path(__file__).parent / "data" / "radseg_labels" / "labels.npz"
@@ -70,13 +70,13 @@ def test_labels_are_those_of_upsampling_everything(
     probabilities = (sharpness * noise).softmax(dim=0)
     size = (int(grid[0] * scale[0]), int(grid[1] * scale[1]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(labelling, "UPSAMPLED_BYTES", at_once)
+        patch.setattr(upsampling, "UPSAMPLED_BYTES", at_once)
         labels = predict(denoise(probabilities, size, threshold), size).labels
     assert torch.equal(labels.long(), plainly(probabilities, size, threshold))
 
 
 def test_of_equal_classes_the_first_wins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(labelling, "UPSAMPLED_BYTES", 1)
+    monkeypatch.setattr(upsampling, "UPSAMPLED_BYTES", 1)
     assert (predict(torch.full((3, 2, 2), 1 / 3), (8, 8)).labels == 1).all()
 
 
@@ -89,10 +89,10 @@ def test_classes_are_upsampled_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -
         sizes.append(result.numel() * result.element_size())
         return result
 
-    monkeypatch.setattr(labelling.functional, "interpolate", spy)
+    monkeypatch.setattr(upsampling.functional, "interpolate", spy)
     probabilities = torch.rand(40, 8, 8, generator=torch.Generator().manual_seed(0))
     predict(denoise(probabilities, (800, 800)), (800, 800))
-    assert sum(sizes) > 2 * labelling.UPSAMPLED_BYTES > 2 * max(sizes)
+    assert sum(sizes) > 2 * upsampling.UPSAMPLED_BYTES > 2 * max(sizes)
 
 
 def test_no_class_labels_nothing() -> None:

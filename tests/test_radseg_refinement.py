@@ -18,10 +18,11 @@ from safetensors.torch import load_file, save_file
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.segmentation.radseg import sam_decoder
-from ovseg_ros.segmentation.radseg.labelling import predict, upsampled
+from ovseg_ros.segmentation.radseg.labelling import predict
 from ovseg_ros.segmentation.radseg.refinement import MaskRefiner, sam_input_size
 from ovseg_ros.segmentation.radseg.regions import find_regions
 from ovseg_ros.segmentation.radseg.sam_decoder import SamDecoder
+from ovseg_ros.segmentation.upsampling import upsampled
 
 DATA = Path(__file__).parent / "data" / "radseg_labels"
 SAM = DATA / "sam"

@@ -100,6 +100,11 @@ def test_in_the_pictures_of_a_map_it_is_at_the_same_place() -> None:
     assert search.place.box.centre == pytest.approx(exact.box.centre, abs=0.15)
     assert search.place.box.size == pytest.approx(exact.box.size, abs=0.3)
     assert find_in_views(views, RedReferrer(blind=range(5)), "it", CONFIG).place is None
+    empty = replace(views[0], depth_codes=torch.zeros_like(views[0].depth_codes))
+    some = find_in_views([empty, *views], RedReferrer(), "it", CONFIG)
+    assert some.place is not None and (some.frames, some.skipped) == (5, {"no_depth": 1})
+    with pytest.raises(OvsegError, match="no frame of the map's pictures could be used: picture 0: no depth"):
+        find_in_views([empty], RedReferrer(), "it", CONFIG)
     with pytest.raises(OvsegError, match="keeps no pictures to look for 'it' in"):
         find_in_views([], RedReferrer(), "it", CONFIG)
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ovseg_ros.segmentation.radseg.labelling import upsampled
+from ovseg_ros.segmentation.upsampling import upsampled
 from ovseg_ros.types import LanguageSpace, PixelClassifier, PromptedSegmenter, Segmenter
 from ovseg_ros.vocabulary import Vocabulary
 

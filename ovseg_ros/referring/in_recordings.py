@@ -6,8 +6,9 @@ For cameras that look at the thing from several poses, such as a drone's that lo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ MIN_SHARE = 0.5
 MIN_VIEWS = 2
 MAX_GAP = 1
 """Empty voxels that may lie between two of one thing."""
+
+Look = tuple[str, Callable[[], tuple[RgbdFrame, torch.Tensor]]]
+"""The name of a frame for errors, and what gives it with its (H, W) bool mask or raises an InvalidFrameError."""
 
 
 @dataclass(frozen=True)
@@ -99,22 +103,12 @@ def find_in_recording(
     """
     if not 0 < min_share <= 1:
         raise OvsegError(f"min_share must be above 0 and at most 1, got {min_share}: 0.5 asks for half of the views")
-    votes = VoxelVotes(config, device)
-    skipped: Counter[str] = Counter()
-    reason = "it has none"
-    frames = masks = 0
-    for number in progress(range(0, len(sequence), every)):
-        try:
-            frame = sequence[number]
-            mask = referrer.refer(frame.rgb, [expression]).masks[0]
-            votes.add(frame, mask)
-            frames, masks = frames + 1, masks + bool(mask.any())
-        except InvalidFrameError as error:
-            skipped[error.cause] += 1
-            reason = f"frame {number}: {error}"
-    if not frames:
-        raise OvsegError(f"no frame of the recording could be used: {reason}")
-    return Search(_place(votes, min_share, min(MIN_VIEWS, frames)), frames, masks, dict(skipped))
+
+    def looks() -> Iterator[Look]:
+        for number in progress(range(0, len(sequence), every)):
+            yield f"frame {number}", partial(_look_at_frame, sequence, number, referrer, expression)
+
+    return _search(looks(), VoxelVotes(config, device), min_share, "the recording")
 
 
 def find_in_views(views: Sequence[View], referrer: Referrer, expression: str, config: MappingConfig) -> Search:
@@ -133,14 +127,38 @@ def find_in_views(views: Sequence[View], referrer: Referrer, expression: str, co
         raise OvsegError(
             f"the map keeps no pictures to look for {expression[:60]!r} in: map with views (mapping.views)"
         )
-    votes = VoxelVotes(config)
-    masks = 0
-    for view in views:
-        size = (view.depth_codes.shape[0], view.depth_codes.shape[1])
-        mask = referrer.refer(view.rgb(), [expression], size).masks[0].cpu()
-        votes.add(view.coarse_frame(), mask)
-        masks += bool(mask.any())
-    return Search(_place(votes, MIN_SHARE, min(MIN_VIEWS, len(views))), len(views), masks)
+    looks = ((f"picture {i}", partial(_look_at_view, view, referrer, expression)) for i, view in enumerate(views))
+    return _search(looks, VoxelVotes(config), MIN_SHARE, "the map's pictures")
+
+
+def _look_at_frame(
+    sequence: Sequence[RgbdFrame], number: int, referrer: Referrer, expression: str
+) -> tuple[RgbdFrame, torch.Tensor]:
+    frame = sequence[number]
+    return frame, referrer.refer(frame.rgb, [expression]).masks[0]
+
+
+def _look_at_view(view: View, referrer: Referrer, expression: str) -> tuple[RgbdFrame, torch.Tensor]:
+    size = (view.depth_codes.shape[0], view.depth_codes.shape[1])
+    return view.coarse_frame(), referrer.refer(view.rgb(), [expression], size).masks[0].cpu()
+
+
+def _search(looks: Iterable[Look], votes: VoxelVotes, min_share: float, source: str) -> Search:
+    """Let every look vote; those without a usable frame are counted and left out."""
+    skipped: Counter[str] = Counter()
+    reason = "it has none"
+    frames = masks = 0
+    for name, look in looks:
+        try:
+            frame, mask = look()
+            votes.add(frame, mask)
+            frames, masks = frames + 1, masks + bool(mask.any())
+        except InvalidFrameError as error:
+            skipped[error.cause] += 1
+            reason = f"{name}: {error}"
+    if not frames:
+        raise OvsegError(f"no frame of {source} could be used: {reason}")
+    return Search(_place(votes, min_share, min(MIN_VIEWS, frames)), frames, masks, dict(skipped))
 
 
 def _place(votes: VoxelVotes, min_share: float, min_views: int) -> Place | None:

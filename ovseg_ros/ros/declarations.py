@@ -43,8 +43,10 @@ class Service:
         kind: service class.
         work: method of the class that offers it; answers one request.
         sentence: what it does.
+        slow: whether a model looks at many pictures for it, so that it must not keep the others waiting.
     """
 
     kind: Any
     work: Callable[..., str]
     sentence: str
+    slow: bool = False

@@ -24,7 +24,8 @@ from ovseg_ros.ros.things import MapThings
 from ovseg_ros.segmentation import load_referrer, load_segmenter, resolve_device
 
 THREADS = 6
-"""One for each callback group: lifecycle and parameters, autostart, inputs, transforms, services, outputs."""
+"""One for each callback group but the inputs': lifecycle and parameters, autostart, transforms, services,
+~/find_in_views, outputs."""
 
 MEGABYTE = 1e6
 

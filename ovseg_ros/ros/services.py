@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from rclpy.callback_groups import CallbackGroup
+from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
@@ -54,7 +54,7 @@ class MapServices:
         session: gives what a configured node works with, or raises an OvsegError that says why there is none.
         publishers: take the heatmap of a query.
         things: finds the things of a session.
-        group: callback group of the services.
+        group: callback group of the services; those that are slow have one each.
     """
 
     def __init__(
@@ -74,7 +74,8 @@ class MapServices:
         self._robot = RobotPositions(node, parameters)
         for name, service in SERVICES.items():
             answer = self._answering(partial(service.work, self))
-            node.create_service(service.kind, f"~/{name}", answer, callback_group=group)
+            own = MutuallyExclusiveCallbackGroup() if service.slow else group
+            node.create_service(service.kind, f"~/{name}", answer, callback_group=own)
 
     def _answering(self, work: Callable[[MapSession, Any, Any], str]) -> Callable[[Any, Any], Any]:
         """A service callback that puts the sentence ``work`` returns, or the reason it failed, into the response."""
@@ -242,6 +243,7 @@ SERVICES = {
         MapServices._find_in_views,
         "An expression → the place that a model (`refer.model`) marks in most of the pictures that the map keeps "
         "(`mapping.views`).",
+        slow=True,
     ),
     "locate": Service(
         Locate,

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ovseg_ros.errors import OvsegError
 from ovseg_ros.evaluation.search_volume.counts import Step
 from ovseg_ros.evaluation.search_volume.metrics import METRICS, Floats, areas, searching, truths
 from ovseg_ros.evaluation.search_volume.result import SearchResult
 from ovseg_ros.evaluation.search_volume.settings import SearchSettings
-from ovseg_ros.evaluation.semseg.tables import room_seeds, versions
+from ovseg_ros.evaluation.semseg.tables import check_comparable, room_seeds, versions
 
 MODEL, BOUND, BLIND = "model", "true labels", "without rays"
 """Whose rays: the model's; those of true labels; none at all, so that every class may be anywhere in U."""
@@ -30,11 +29,7 @@ def tabulate(settings: SearchSettings, results: Sequence[SearchResult], failed: 
     Raises:
         OvsegError: no scene was finished, or the scenes' class lists differ.
     """
-    if not results:
-        first = next(iter(failed.items()), ("", "there are none"))
-        raise OvsegError(f"none of the {len(failed)} scenes could be evaluated; {first[0]}: {first[1]}")
-    if len({result.class_names for result in results}) > 1:
-        raise OvsegError("the scenes have different class lists, so nothing can be averaged: evaluate them one by one")
+    check_comparable([result.class_names for result in results], failed)
     return {
         "protocol": settings.rules.id,
         "area_under": "the frames until more than half of a class was observed",

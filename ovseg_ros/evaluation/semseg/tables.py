@@ -25,6 +25,15 @@ DRAWS, LEVEL = 1000, 0.95
 Pick = Callable[[VariantResult], Answers]
 
 
+def check_comparable(class_lists: Sequence[tuple[str, ...]], failed: Mapping[str, str]) -> None:
+    """Raise an OvsegError unless there are finished scenes, each with its class list, and all lists are the same."""
+    if not class_lists:
+        first = next(iter(failed.items()), ("", "there are none"))
+        raise OvsegError(f"none of the {len(failed)} scenes could be evaluated; {first[0]}: {first[1]}")
+    if len(set(class_lists)) > 1:
+        raise OvsegError("the scenes have different class lists, so nothing can be averaged: evaluate them one by one")
+
+
 def tabulate(settings: RunSettings, results: Sequence[SceneResult], failed: Mapping[str, str]) -> dict[str, Any]:
     """All numbers of a run, under the keys of results files.
 
@@ -36,11 +45,7 @@ def tabulate(settings: RunSettings, results: Sequence[SceneResult], failed: Mapp
     Raises:
         OvsegError: no scene was finished, or the scenes' class lists differ.
     """
-    if not results:
-        first = next(iter(failed.items()), ("", "there are none"))
-        raise OvsegError(f"none of the {len(failed)} scenes could be evaluated; {first[0]}: {first[1]}")
-    if len({result.class_names for result in results}) > 1:
-        raise OvsegError("the scenes have different class lists, so nothing can be averaged: evaluate them one by one")
+    check_comparable([result.class_names for result in results], failed)
     rules = settings.rules
     blocks = {variant.variant: _block(results, variant.variant, settings) for variant in rules.variants}
     own = rules.variants[0].variant

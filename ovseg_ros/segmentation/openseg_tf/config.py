@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.segmentation.radseg.config import INDOOR_CLASSES
+from ovseg_ros.segmentation.indoor_classes import INDOOR_CLASSES
 from ovseg_ros.segmentation.settings import read_settings
 
 CONFIG_VARIABLE = "OVSEG_OPENSEG_TF_CONFIG"

@@ -5,17 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ovseg_ros.errors import OvsegError
+from ovseg_ros.segmentation.indoor_classes import INDOOR_CLASSES
 from ovseg_ros.segmentation.settings import read_settings
 
 CONFIG_VARIABLE = "OVSEG_RADSEG_CONFIG"
 EXAMPLE = "config/backends/radseg.yaml"
 DEFAULT_SAM = "facebook/sam-vit-huge"
 DTYPES = ("auto", "float32", "bfloat16")
-INDOOR_CLASSES = (
-    "wall", "floor", "ceiling", "door", "window", "curtain", "cabinet", "shelf", "bookcase", "table", "desk", "chair",
-    "sofa", "bed", "pillow", "lamp", "picture", "television", "computer monitor", "sink", "toilet", "bathtub",
-    "refrigerator", "oven", "plant", "box", "bag", "person",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as functional
 
 from ovseg_ros.meanings import best_of
+from ovseg_ros.segmentation.upsampling import upsampled
 
 LOGIT_SCALE = 100.0
 DENOISING_THRESHOLD = 0.5
 
-UPSAMPLED_BYTES = 64 * 2**20
-"""Of the classes that are interpolated to the size of the image at a time."""
 
 MARGIN = 1e-6
 """Interpolation exceeds what it interpolates by rounding only, which is less."""
@@ -105,11 +103,3 @@ def _possible_winners(probabilities: torch.Tensor) -> torch.Tensor:
     most, least = functional.max_pool2d(cells, 2, 1)[0], -functional.max_pool2d(-cells, 2, 1)[0]
     may_win = (most > 0) & (most >= least.amax(dim=0) - MARGIN)
     return may_win.flatten(1).any(dim=1).nonzero()[:, 0]
-
-
-def upsampled(probabilities: torch.Tensor, size: tuple[int, int]) -> Iterator[tuple[int, torch.Tensor]]:
-    """(N, h, w) at the size of the image, some classes at a time: index of the first, (n, H, W)."""
-    step = max(1, UPSAMPLED_BYTES // (4 * size[0] * size[1]))
-    for start in range(0, len(probabilities), step):
-        part = probabilities[start : start + step][None]
-        yield start, functional.interpolate(part, size, mode="bilinear", align_corners=False)[0]

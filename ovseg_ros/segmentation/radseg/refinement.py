@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as functional
 
 from ovseg_ros.segmentation.radseg.config import DEFAULT_SAM
-from ovseg_ros.segmentation.radseg.labelling import Prediction, predict, upsampled
+from ovseg_ros.segmentation.radseg.labelling import Prediction, predict
 from ovseg_ros.segmentation.radseg.regions import (
     LEAST_PROBABILITY,
     Regions,
@@ -15,6 +15,7 @@ from ovseg_ros.segmentation.radseg.regions import (
     halved,
 )
 from ovseg_ros.segmentation.radseg.sam_decoder import SamDecoder
+from ovseg_ros.segmentation.upsampling import upsampled
 
 PATCH = 16
 MASK_PROMPT_SIZE = 256

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 
-from ovseg_ros.segmentation.radseg.labelling import upsampled
+from ovseg_ros.segmentation.upsampling import upsampled
 
 LEAST_PROBABILITY = 0.10
 """A pixel below it belongs to no region."""
