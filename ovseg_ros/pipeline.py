@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ovseg_ros.keyframes import EVERY_FRAME, KeyframeConfig, KeyframeSelector
 from ovseg_ros.mapping import MappingConfig, SemanticMap
-from ovseg_ros.types import InvalidFrameError, RgbdFrame, Segmenter
+from ovseg_ros.types import InvalidFrameError, RgbdFrame, Segmenter, segment
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def build_map(
                 passed_over += 1
                 continue
             frame = sequence[number]
-            segmentation = segmenter(frame.rgb)
+            segmentation = segment(segmenter, frame)
             semantic_map.integrate(frame, segmentation)
             selector.accept(frame.pose.cpu().numpy(), frame.stamp_ns)
             frames += 1

@@ -229,6 +229,21 @@ class Segmenter(Protocol):
 
 
 @runtime_checkable
+class DepthSegmenter(Segmenter, Protocol):
+    """A segmenter that says more of an image whose depth it sees."""
+
+    def with_depth(self, rgb: torch.Tensor, depth: torch.Tensor) -> Segmentation:
+        """(H, W, 3) uint8 and (H, W) float32 metres, as in an RgbdFrame -> as without depth."""
+
+
+def segment(segmenter: Segmenter, frame: RgbdFrame) -> Segmentation:
+    """What a segmenter says of a frame, seeing as much of it as it can make use of."""
+    if isinstance(segmenter, DepthSegmenter):
+        return segmenter.with_depth(frame.rgb, frame.depth)
+    return segmenter(frame.rgb)
+
+
+@runtime_checkable
 class PromptedSegmenter(Segmenter, Protocol):
     """A segmenter that finds only what it is told to look for; that changes without loading it again."""
 

@@ -35,7 +35,7 @@ from ovseg_ros.evaluation.semseg.settings import RoomSettings, RunSettings, read
 from ovseg_ros.evaluation.semseg.work import attempt_scene, finished
 from ovseg_ros.segmentation import load_segmenter
 from ovseg_ros.segmentation.sam3.space import Sam3Space
-from ovseg_ros.types import Segmentation
+from ovseg_ros.types import Intrinsics, RgbdFrame, Segmentation
 
 SEEDS = (9000, 9001)
 ROOMS = tuple(f"room-{seed}" for seed in SEEDS)
@@ -343,15 +343,18 @@ class Counting:
 
 
 def test_cached_features_need_no_model(tmp_path: Path) -> None:
-    model, rgb = Counting(), torch.arange(24, dtype=torch.uint8).reshape(2, 4, 3)
+    model, image = Counting(), torch.arange(24, dtype=torch.uint8).reshape(2, 4, 3)
+    intrinsics = Intrinsics(4.0, 4.0, 1.5, 0.5, 4, 2)
+    frame = RgbdFrame(image, torch.ones(2, 4), intrinsics, torch.eye(4, dtype=torch.float64), 1)
     cache = FeatureCache(model, tmp_path)  # type: ignore[arg-type]
-    first = cache(rgb)
-    again = FeatureCache(model, tmp_path)(rgb)  # type: ignore[arg-type]
+    first = cache(frame)
+    again = FeatureCache(model, tmp_path)(frame)  # type: ignore[arg-type]
     assert model.images == 1 and torch.equal(first.features, again.features) and again.concepts == ("a", "b", "c")
     assert first.features.dtype == again.features.dtype
-    FeatureCache(model, tmp_path, asked=("chair",))(rgb)  # type: ignore[arg-type]
-    cache(rgb + 1)
+    FeatureCache(model, tmp_path, asked=("chair",))(frame)  # type: ignore[arg-type]
+    cache(replace(frame, rgb=image + 1))
+    cache(replace(frame, depth=torch.zeros(2, 4)))
     assert model.images == 3
     for file in tmp_path.iterdir():
         file.write_bytes(file.read_bytes()[:-1])
-    assert torch.equal(cache(rgb).features, first.features) and model.images == 4
+    assert torch.equal(cache(frame).features, first.features) and model.images == 4

@@ -78,7 +78,7 @@ class RgbdSequence:
     Example:
         >>> sequence = open_sequence("kitchen_rgbd")  # doctest: +SKIP
         >>> for frame in sequence:  # doctest: +SKIP
-        ...     semantic_map.integrate(frame, segmenter(frame.rgb))
+        ...     semantic_map.integrate(frame, segment(segmenter, frame))
     """
 
     root: Path

@@ -30,7 +30,7 @@ from ovseg_ros.query import label_voxels, score_voxels
 from ovseg_ros.query.calibration import MAX_QUERIES, MIN_SCORE
 from ovseg_ros.segmentation import load_segmenter
 from ovseg_ros.simulation import CLASSES, RoomSequence
-from ovseg_ros.types import LanguageSpace, Segmenter
+from ovseg_ros.types import LanguageSpace, Segmenter, segment
 from ovseg_ros.vocabulary import Vocabulary
 
 OTHER_THINGS = (
@@ -97,7 +97,7 @@ def score(segmenter: Segmenter, options: argparse.Namespace) -> dict[str, Any]:
         for index in range(len(sequence)):
             frame = sequence[index]
             views.append((sequence.clean_depth(index), frame.intrinsics, frame.pose.cpu().numpy()))
-            semantic_map.integrate(frame, segmenter(frame.rgb))
+            semantic_map.integrate(frame, segment(segmenter, frame))
         truth = voxel_truth(sequence.mesh(), views, semantic_map.config.voxel_size)
         rows = np.arange(1, semantic_map.voxel_count + 1, dtype=np.int32)
         nearest = transfer_labels(truth, semantic_map.centres.cpu().numpy(), rows).labels

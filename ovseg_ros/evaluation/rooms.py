@@ -8,7 +8,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from ovseg_ros.evaluation.scenes import format_classes, format_report, report, s
 from ovseg_ros.mapping import MappingConfig
 from ovseg_ros.segmentation import load_segmenter
 from ovseg_ros.simulation import RoomSequence
-from ovseg_ros.types import RgbdFrame, Segmentation, Segmenter
+from ovseg_ros.types import segment
 from ovseg_ros.vocabulary import Vocabulary
 
 
@@ -53,9 +54,9 @@ def _score_maps(options: argparse.Namespace) -> dict[str, Any]:
         for seed, sequence in _rooms(options):
             oracle = OracleSpace(sequence.class_names)
             space = segmenter.space if segmenter else oracle
-            segment = _segment_colours(segmenter) if segmenter else oracle.segment
+            see = partial(segment, segmenter) if segmenter else oracle.segment
             name = f"room-{seed}"
-            score = score_scene(name, sequence, segment, space, config, device=options.device, frames=counted)
+            score = score_scene(name, sequence, see, space, config, device=options.device, frames=counted)
             scores.append(score)
             progress.set_postfix(mIoU=f"{score.confusion.mean_iou:.3f}")
     return {**_settings(options, "rooms"), **report(scores)}
@@ -80,10 +81,6 @@ def _score_images(options: argparse.Namespace) -> dict[str, Any]:
         "grounding": scores.grounding.summary(),
         "per_class": scores.open_choice.per_class(),
     }
-
-
-def _segment_colours(segmenter: Segmenter) -> Callable[[RgbdFrame], Segmentation]:
-    return lambda frame: segmenter(frame.rgb)
 
 
 def _rooms(options: argparse.Namespace) -> Iterator[tuple[int, RoomSequence]]:

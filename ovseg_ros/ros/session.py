@@ -39,6 +39,7 @@ from ovseg_ros.types import (
     RgbdFrame,
     Segmentation,
     Segmenter,
+    segment,
 )
 from ovseg_ros.vocabulary import GENERIC_NEGATIVES, Vocabulary
 
@@ -151,7 +152,7 @@ class MapSession:
         """
         self._check_generation(generation)
         start = time.perf_counter()
-        segmentation = self._backend(frame.rgb)
+        segmentation = segment(self._backend, frame)
         segmented = time.perf_counter()
         stage("segment", segmented - start)
         with self._lock:

@@ -53,7 +53,7 @@ BASE = Settings(
         position_grid=(6, 8),
         long_side=96,
     ),
-    augmentation=Augmentation(zoom=(0.75, 0.85)),
+    augmentation=Augmentation(zoom=(1.0, 1.13)),
 )
 
 

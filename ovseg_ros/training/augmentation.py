@@ -17,15 +17,17 @@ class Augmentation:
     """How much images vary.
 
     Attributes:
-        zoom: smallest and largest factor on the image's own resolution.
+        zoom: smallest and largest factor on the resolution that the model works at.
         brightness, contrast, saturation, gain, gamma: standard deviations of factors around 1,
             in natural logarithms; ``gain`` differs between the colour channels (white balance).
         hue: standard deviation of the rotation of colours around the grey axis, radians.
         noise: largest standard deviation of added noise, in 0..1.
         blur: largest share of the image replaced by its 3x3 mean.
+        blind: share of the images that lose their depth.
+        distance: standard deviation of the logarithm of a factor on an image's depth.
     """
 
-    zoom: tuple[float, float] = (0.5, 0.68)
+    zoom: tuple[float, float] = (0.83, 1.13)
     brightness: float = 0.15
     contrast: float = 0.1
     saturation: float = 0.12
@@ -34,6 +36,8 @@ class Augmentation:
     hue: float = 0.06
     noise: float = 0.03
     blur: float = 0.5
+    blind: float = 0.25
+    distance: float = 0.05
 
 
 def random_views(
@@ -47,7 +51,7 @@ def random_views(
     """A random crop of every image, half of them mirrored.
 
     Args:
-        images: (B, 3, H, W) float.
+        images: (B, C, H, W) float.
         segments: (B, H, W) int64 ids.
         labels: (B, H, W) int64 class indices.
         size: rows and columns of the result, multiples of STRIDE.
@@ -56,7 +60,7 @@ def random_views(
         seed: source of randomness.
 
     Returns:
-        Images (B, 3, *size), and segments and labels (B, P) at the centres of the model's cells.
+        Images (B, C, *size), and segments and labels (B, P) at the centres of the model's cells.
     """
     batch, _, height, width = images.shape
     rows, columns = size
@@ -98,6 +102,14 @@ def random_colours(images: torch.Tensor, amount: Augmentation, seed: torch.Gener
     images = torch.einsum("bij,bjhw->bihw", matrix, images) + offset[:, :, None, None]
     noise = amount.noise * torch.rand(batch, 1, 1, 1, generator=seed) ** 2
     return (images + noise * torch.randn(images.shape, generator=seed)).clamp(0, 1)
+
+
+def random_depths(planes: torch.Tensor, amount: Augmentation, seed: torch.Generator) -> torch.Tensor:
+    """Another focal length, or no depth camera: (B, 2, H, W) of `depth_planes` -> the same, changed image by image."""
+    batch = len(planes)
+    read = planes[:, 1:] * (torch.rand(batch, 1, 1, 1, generator=seed) >= amount.blind)
+    shift = amount.distance * torch.randn(batch, 1, 1, 1, generator=seed)
+    return torch.cat(((planes[:, :1] + shift * read) * (read > 0), read), dim=1)
 
 
 def colour_rotation(angle: torch.Tensor, saturation: torch.Tensor) -> torch.Tensor:

@@ -11,13 +11,15 @@ from pathlib import Path
 import torch
 
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.segmentation.openseg.model import OpenSegConfig
-from ovseg_ros.training.augmentation import Augmentation, random_colours, random_views
+from ovseg_ros.segmentation.openseg.model import COLOURS, OpenSegConfig, depth_planes
+from ovseg_ros.training.augmentation import Augmentation, random_colours, random_depths, random_views
 from ovseg_ros.training.losses import UNNAMED
 from ovseg_ros.training.views import MAX_CLASSES, View, read_views
 
 MIN_PIXELS = 60
 """A class is in a view if it covers at least this many pixels of it."""
+WHOLE_ZOOM = 1.1
+"""Largest zoom of whole images: a little of their border is cut off."""
 RNG_STRIDE = 1_000_003
 """Prime: keeps the random streams of different seeds apart."""
 
@@ -104,7 +106,7 @@ class Batch:
     """The images of a step and what is known of them.
 
     Attributes:
-        images: (B, 3, H, W) in 0..1.
+        images: (B, 3 or 5, H, W), what the model takes.
         segments: (B, P) instance ids of their cells.
         labels: (B, P) class indices, UNNAMED or IGNORED.
         captions: (B, MAX_CLASSES) bool, which classes the caption names; without one, those that the crop shows.
@@ -127,16 +129,23 @@ def make_batch(views: list[View], repeats: torch.Tensor, settings: Settings, ste
     chosen = torch.multinomial(repeats, settings.batch, replacement=True, generator=seed)
     decoded = [views[int(index)].decode() for index in chosen]
     images = torch.stack([rgb for rgb, _, _ in decoded]).float() / 255
+    if settings.model.depth:
+        depth = torch.stack([views[int(index)].decode_depth() for index in chosen])
+        images = torch.cat((images, depth_planes(depth)), dim=1)
     segments = torch.stack([ids for _, ids, _ in decoded])
     labels = torch.stack([ids for _, _, ids in decoded]) - 1
     labels = labels.masked_fill((labels < 0) & (segments > 0), UNNAMED)
-    zoom, size = settings.augmentation.zoom, (settings.crop[1], settings.crop[0])
+    height, width = images.shape[-2:]
+    whole = settings.model.working_size(height, width)
+    size, (low, high) = (settings.crop[1], settings.crop[0]), settings.augmentation.zoom
     if settings.whole_image(step):
-        height, width = images.shape[-2:]
-        size = settings.model.working_size(height, width)
-        zoom = (size[0] / height, 1.1 * size[0] / height)
-    images, segments, labels = random_views(images, segments, labels, size, zoom, seed)
-    images = random_colours(images, settings.augmentation, seed)
+        size, low, high = whole, 1.0, WHOLE_ZOOM
+    scale = whole[0] / height
+    images, segments, labels = random_views(images, segments, labels, size, (low * scale, high * scale), seed)
+    colours, depths = images[:, :COLOURS], images[:, COLOURS:]
+    images = random_colours(colours, settings.augmentation, seed)
+    if settings.model.depth:
+        images = torch.cat((images, random_depths(depths, settings.augmentation, seed)), dim=1)
     captions = torch.zeros(len(images), MAX_CLASSES + 1, dtype=torch.bool).scatter_(1, labels.clamp(min=-1) + 1, True)
     for row, index in enumerate(chosen.tolist()):
         if (named := views[index].caption) is not None:

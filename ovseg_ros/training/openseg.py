@@ -120,6 +120,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, default=Settings.batch, help="images per step")
     parser.add_argument("--crop", type=parse_size, default=Settings.crop, help="most steps' crops, such as 192x160")
     parser.add_argument(
+        "--full-share", type=float, default=Settings.full_share, help="last share of the steps, on whole images"
+    )
+    parser.add_argument(
         "--losses",
         type=parse_losses,
         default=LossWeights(),
@@ -127,6 +130,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--caption-keep", type=float, default=Settings.caption_keep, help="share of a caption's words")
     parser.add_argument("--attention-layers", type=int, default=OpenSegConfig.attention_layers, help="0 to 6")
+    parser.add_argument(
+        "--long-side", type=int, default=OpenSegConfig.long_side, help="pixels that the model works at, a multiple of 4"
+    )
+    parser.add_argument("--depth", action="store_true", help="let the model look at depth, where views have it, too")
     parser.add_argument("--checkpoint", type=Path, help="default: OUT with .checkpoint added")
     parser.add_argument("--init", type=Path, help="weights file to start from, such as the packaged one")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
@@ -170,9 +177,12 @@ def run(arguments: argparse.Namespace) -> ModelCard:
         seed=arguments.seed,
         batch=arguments.batch,
         crop=arguments.crop,
+        full_share=arguments.full_share,
         caption_keep=arguments.caption_keep,
         losses=arguments.losses,
-        model=OpenSegConfig(attention_layers=arguments.attention_layers),
+        model=OpenSegConfig(
+            attention_layers=arguments.attention_layers, long_side=arguments.long_side, depth=arguments.depth
+        ),
     )
     weights = class_weights(data.pixels)
     if arguments.minutes is not None:
@@ -197,8 +207,12 @@ def main() -> None:
     arguments = parser.parse_args()
     if any(side % STRIDE for side in arguments.crop):
         parser.error(f"the sides of --crop must be multiples of {STRIDE}")
+    if arguments.long_side < min(arguments.crop) or arguments.long_side % STRIDE:
+        parser.error(f"--long-side is a multiple of {STRIDE} and at least a crop's side, got {arguments.long_side}")
     if not 0 <= arguments.attention_layers <= MAX_ATTENTION_LAYERS:
         parser.error(f"--attention-layers is 0 to {MAX_ATTENTION_LAYERS}, got {arguments.attention_layers}")
+    if not 0 <= arguments.full_share <= 1:
+        parser.error(f"--full-share is a share from 0 to 1, got {arguments.full_share}")
     if not 0 < arguments.caption_keep <= 1:
         parser.error(f"--caption-keep is a probability above 0, got {arguments.caption_keep}")
     try:

@@ -71,7 +71,7 @@ def annotate(teacher: OpenSeg, view: View) -> View:
     segments = select_segments(answer.output.mask_logits[0].flatten(1).sigmoid()).view(grid).numpy().astype(np.int32)
     height, width = rgb.shape[-2:]
     ids = cv2.resize(segments, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.int32)
-    return View(view.rgb, encode_truth(np.zeros_like(ids), ids), view.caption)
+    return View(view.rgb, encode_truth(np.zeros_like(ids), ids), view.caption, view.depth)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ovseg_ros.simulation import RoomRenderer, default_intrinsics, generate_room, random_views
+from ovseg_ros.simulation import DepthNoise, RoomRenderer, default_intrinsics, generate_room, random_views
 from ovseg_ros.training.views import encode_view, write_view
 
 FIRST_TRAINING_SEED = 1_000_000
@@ -28,10 +28,11 @@ def render_room(folder: Path, seed: int, views: int, size: tuple[int, int]) -> N
     """Generate the room of ``seed`` and write ``views`` images of it."""
     rng = np.random.default_rng(seed)
     room = generate_room(seed)
-    renderer = RoomRenderer(room, default_intrinsics(*size))
+    renderer = RoomRenderer(room, default_intrinsics(*size), DepthNoise())
     for index, pose in enumerate(random_views(room, views, rng)):
         view = renderer.render(pose, rng)
-        write_view(folder / f"{seed:08d}-{index:02d}.jpg", encode_view(view.rgb, view.labels, view.instances))
+        encoded = encode_view(view.rgb, view.labels, view.instances, depth=view.depth)
+        write_view(folder / f"{seed:08d}-{index:02d}.jpg", encoded)
 
 
 def render_rooms(folder: Path, rooms: int, views: int, seed: int, size: tuple[int, int], workers: int) -> int:

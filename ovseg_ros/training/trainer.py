@@ -10,13 +10,14 @@ from typing import Any
 import torch
 
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.segmentation.openseg.model import OpenSeg, spread_regions
+from ovseg_ros.segmentation.openseg.model import DEPTH_PLANES, OpenSeg, spread_regions
 from ovseg_ros.segmentation.openseg.weights_file import load_weights
 from ovseg_ros.training import losses
 from ovseg_ros.training.batches import Batch, Settings, step_generator
 from ovseg_ros.training.words import TrainingWords
 
 MAX_GRADIENT_NORM = 1.0
+FIRST_LAYER = "backbone.stem.0.conv.weight"
 AVERAGE_DELAY = 10
 """At the start the running average would be mostly the random initial weights: it follows faster then."""
 
@@ -116,14 +117,25 @@ class Trainer:
     def start_from(self, weights: Path) -> None:
         """Take the weights of a finished run as the first ones of this.
 
+        That run may have worked at another resolution, and without depth, which then counts for nothing at first.
+
         Raises:
             OvsegError: the file can't be used, or its model has other sizes.
         """
         model, card = load_weights(weights)
-        if replace(card.config, region_share=self.settings.model.region_share) != self.settings.model:
+        wanted = self.settings.model
+        like = replace(card.config, region_share=wanted.region_share, long_side=wanted.long_side)
+        state = model.state_dict()
+        if wanted.depth and not like.depth:
+            like = replace(like, depth=True)
+            colours = state[FIRST_LAYER]
+            state[FIRST_LAYER] = torch.cat(
+                (colours, colours.new_zeros(len(colours), DEPTH_PLANES, *colours.shape[2:])), 1
+            )
+        if like != wanted:
             raise OvsegError(f"{weights} holds a model of other sizes than this run's: start without --init")
         for target in (self.model, self.average):
-            target.load_state_dict(model.state_dict())
+            target.load_state_dict(state)
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what `save` wrote.

@@ -18,7 +18,7 @@ import torch.nn.functional as functional
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.segmentation.device import fast_bfloat16
-from ovseg_ros.segmentation.openseg.model import STRIDE, OpenSeg, OpenSegOutput
+from ovseg_ros.segmentation.openseg.model import STRIDE, OpenSeg, OpenSegOutput, depth_planes
 from ovseg_ros.segmentation.openseg.prediction import PREDICTIONS, Prediction, features_at
 from ovseg_ros.segmentation.openseg.space import WEIGHTS_FILE
 from ovseg_ros.segmentation.openseg.text import TextTable
@@ -81,6 +81,9 @@ def answers(model: OpenSeg, views: Sequence[View], autocast: bool) -> Iterator[A
     for start in range(0, len(views), VALIDATION_BATCH):
         decoded = [view.decode() for view in views[start : start + VALIDATION_BATCH]]
         images = torch.stack([rgb for rgb, _, _ in decoded]).float() / 255
+        if model.config.depth:
+            depth = torch.stack([view.decode_depth() for view in views[start : start + VALIDATION_BATCH]])
+            images = torch.cat((images, depth_planes(depth)), dim=1)
         height, width = images.shape[-2:]
         size = model.config.working_size(height, width)
         images = functional.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)

@@ -1,14 +1,16 @@
 """Images with what is known of them on disk, for training: rendered rooms or users' own.
 
 A view is ``NAME.jpg`` (colour) and ``NAME.png`` (label and instance ids), with a caption also ``NAME.txt`` (label ids
-of the classes that it names). All images of a folder have one size. ``classes.txt`` holds a class on each line, with
-further words for it after commas; a folder without it has the classes of the generated rooms.
+of the classes that it names), with depth also ``NAME.depth.png`` (16 bits, millimetres, 0 = no reading). All images of
+a folder have one size. ``classes.txt`` holds a class on each line, with further words for it after commas; a folder
+without it has the classes of the generated rooms.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,9 +23,13 @@ from ovseg_ros.simulation import CLASSES
 from ovseg_ros.vocabulary import Vocabulary
 
 CLASSES_FILE = "classes.txt"
+CAPTION_SUFFIX, DEPTH_SUFFIX = ".txt", ".depth.png"
 MAX_CLASSES = 255
 """Label ids are bytes, and 0 means unlabelled."""
 MAX_INSTANCE = 65535
+MILLIMETRES = 1000.0
+MAX_DEPTH = 65.0
+"""Metres; what is farther counts as no reading."""
 JPEG_QUALITY = 95
 JPEG_END = b"\xff\xd9"
 
@@ -37,11 +43,13 @@ class View:
         truth: PNG bytes (label, instance low, high). A pixel without a label but with an instance belongs to a segment
             of which only the outline is known.
         caption: label ids of the classes that its caption names; None without a caption.
+        depth: PNG bytes (16 bits, millimetres); None without depth.
     """
 
     rgb: bytes
     truth: bytes
     caption: tuple[int, ...] | None = None
+    depth: bytes | None = None
 
     def decode(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Colour (3, H, W) uint8, instance ids (H, W) int64 and label ids (H, W) int64, 0 = unlabelled."""
@@ -49,16 +57,22 @@ class View:
         truth = torch.from_numpy(_decode(self.truth)).long()
         return torch.from_numpy(rgb).permute(2, 0, 1), truth[..., 1] + 256 * truth[..., 2], truth[..., 0]
 
+    def decode_depth(self) -> torch.Tensor:
+        """(H, W) float32 metres, 0 = no reading; zeros all over without depth."""
+        if self.depth is None:
+            return torch.zeros(_decode(self.truth).shape[:2])
+        return torch.from_numpy(_decode(self.depth, cv2.IMREAD_ANYDEPTH).astype(np.float32)) / MILLIMETRES
+
     def label_pixels(self) -> torch.Tensor:
         """(MAX_CLASSES + 1,) int64, how many pixels bear each label id; the colour image stays encoded."""
         return torch.from_numpy(np.bincount(_decode(self.truth)[..., 0].ravel(), minlength=MAX_CLASSES + 1))
 
 
-def _decode(data: bytes) -> NDArray[np.uint8]:
-    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
+def _decode(data: bytes, kind: int = cv2.IMREAD_COLOR) -> NDArray[Any]:
+    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), kind)
     if image is None:
         raise OvsegError("a view is damaged: delete the folder's newest files and write them again")
-    return image.astype(np.uint8, copy=False)
+    return image
 
 
 def encode_view(
@@ -66,6 +80,7 @@ def encode_view(
     labels: NDArray[np.int32],
     instances: NDArray[np.int32],
     caption: tuple[int, ...] | None = None,
+    depth: NDArray[np.float32] | None = None,
 ) -> View:
     """Compress one view.
 
@@ -74,9 +89,12 @@ def encode_view(
         labels: (H, W) label ids up to MAX_CLASSES, 0 = unlabelled.
         instances: (H, W) instance ids up to MAX_INSTANCE.
         caption: see `View`.
+        depth: (H, W) metres; what isn't finite or is out of range is no reading.
     """
     jpeg = cv2.imencode(".jpg", rgb[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))[1]
-    return View(jpeg.tobytes(), encode_truth(labels, instances), caption)
+    return View(
+        jpeg.tobytes(), encode_truth(labels, instances), caption, None if depth is None else _encode_depth(depth)
+    )
 
 
 def encode_truth(labels: NDArray[np.int32], instances: NDArray[np.int32]) -> bytes:
@@ -85,14 +103,23 @@ def encode_truth(labels: NDArray[np.int32], instances: NDArray[np.int32]) -> byt
     return cv2.imencode(".png", truth)[1].tobytes()
 
 
+def _encode_depth(depth: NDArray[np.float32]) -> bytes:
+    read = (depth > 0) & (depth <= MAX_DEPTH)
+    millimetres = np.where(read, np.nan_to_num(depth) * MILLIMETRES, 0).round().astype(np.uint16)
+    return cv2.imencode(".png", millimetres)[1].tobytes()
+
+
 def write_view(path: Path, view: View) -> None:
     """Write a view to ``path``, ``*.jpg``; this file appears last and whole, so that readers never see half a view."""
     path.with_suffix(".png").write_bytes(view.truth)
-    caption = path.with_suffix(".txt")
-    if view.caption is None:
-        caption.unlink(missing_ok=True)
-    else:
-        caption.write_text(" ".join(map(str, view.caption)), encoding="ascii")
+    for suffix, data in (
+        (CAPTION_SUFFIX, None if view.caption is None else " ".join(map(str, view.caption)).encode("ascii")),
+        (DEPTH_SUFFIX, view.depth),
+    ):
+        if data is None:
+            path.with_suffix(suffix).unlink(missing_ok=True)
+        else:
+            path.with_suffix(suffix).write_bytes(data)
     temporary = path.with_suffix(".tmp")
     temporary.write_bytes(view.rgb)
     temporary.replace(path)
@@ -108,7 +135,13 @@ def view_files(folder: Path) -> dict[Path, View]:
     for path in sorted(folder.glob("*.jpg")):
         truth = path.with_suffix(".png")
         if truth.exists():
-            view = View(path.read_bytes(), truth.read_bytes(), _read_caption(path.with_suffix(".txt")))
+            depth = path.with_suffix(DEPTH_SUFFIX)
+            view = View(
+                path.read_bytes(),
+                truth.read_bytes(),
+                _read_caption(path.with_suffix(CAPTION_SUFFIX)),
+                depth.read_bytes() if depth.exists() else None,
+            )
             if view.rgb.endswith(JPEG_END):
                 views[path] = view
     if not views:

@@ -35,7 +35,7 @@ def run_scene(
 
     Args:
         scene: frames and truth.
-        segment: image -> features.
+        segment: frame -> features.
         space: the features' language.
         settings: of the run.
         device: where maps live.
@@ -58,7 +58,7 @@ def run_scene(
         try:
             frame = scene.frames[index]
             cone = cone or cone_of(frame, model.map, settings)
-            model.map.integrate(frame, segment(frame.rgb.to(device)))
+            model.map.integrate(frame, segment(frame))
             if frame.semantics is not None:
                 true.map.integrate(frame, oracle.segment(frame))
         except InvalidFrameError as error:

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from ovseg_ros.types import Segmentation, Segmenter
+from ovseg_ros.types import DepthSegmenter, RgbdFrame, Segmentation, Segmenter, segment
 
 
 class FeatureCache:
@@ -29,17 +29,18 @@ class FeatureCache:
         self._folder = folder
         self._asked = asked
 
-    def __call__(self, rgb: torch.Tensor) -> Segmentation:
-        """(H, W, 3) uint8 -> what the model says of the image."""
+    def __call__(self, frame: RgbdFrame) -> Segmentation:
+        """What the model says of a frame."""
         space = self._segmenter.space.id
-        file = self._folder / f"{_digest(rgb, space, self._asked)}.safetensors"
+        seen = (frame.rgb, frame.depth) if isinstance(self._segmenter, DepthSegmenter) else (frame.rgb,)
+        file = self._folder / f"{_digest(seen, space, self._asked)}.safetensors"
         try:
             with safe_open(file, framework="pt") as stored:
                 concepts = tuple(json.loads(stored.metadata()["concepts"]))
-                return Segmentation(stored.get_tensor("features").to(rgb.device), space, concepts=concepts)
+                return Segmentation(stored.get_tensor("features").to(frame.rgb.device), space, concepts=concepts)
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             pass  # Not there, or damaged: made anew below.
-        segmentation = self._segmenter(rgb)
+        segmentation = segment(self._segmenter, frame)
         self._folder.mkdir(parents=True, exist_ok=True)
         handle, unfinished = tempfile.mkstemp(dir=self._folder)
         os.close(handle)
@@ -49,7 +50,8 @@ class FeatureCache:
         return Segmentation(segmentation.features, segmentation.space, concepts=segmentation.concepts)
 
 
-def _digest(rgb: torch.Tensor, space: str, asked: tuple[str, ...]) -> str:
-    digest = hashlib.blake2b(json.dumps([space, asked, list(rgb.shape)]).encode(), digest_size=16)
-    digest.update(rgb.cpu().contiguous().numpy().data)
+def _digest(seen: tuple[torch.Tensor, ...], space: str, asked: tuple[str, ...]) -> str:
+    digest = hashlib.blake2b(json.dumps([space, asked, list(seen[0].shape)]).encode(), digest_size=16)
+    for image in seen:
+        digest.update(image.cpu().contiguous().numpy().data)
     return digest.hexdigest()

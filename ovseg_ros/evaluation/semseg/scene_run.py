@@ -24,7 +24,7 @@ from ovseg_ros.mapping import SemanticMap
 from ovseg_ros.query.similarity import map_index
 from ovseg_ros.types import InvalidFrameError, LanguageSpace, RgbdFrame, Segmentation
 
-Segment = Callable[[torch.Tensor], Segmentation]
+Segment = Callable[[RgbdFrame], Segmentation]
 Progress = Callable[[Iterable[int]], Iterable[int]]
 
 
@@ -85,7 +85,7 @@ def run_scene(
     for index in progress(used):
         try:
             frame = scene.frames[index]
-            maps.model.integrate(frame, segment(frame.rgb.to(device)))
+            maps.model.integrate(frame, segment(frame))
             if frame.semantics is not None:
                 maps.true.integrate(frame, oracle.segment(_relabelled(frame, names, oracle.class_names)))
         except InvalidFrameError as error:

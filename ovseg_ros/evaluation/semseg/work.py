@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,7 +25,7 @@ from ovseg_ros.evaluation.semseg.scene_run import Progress, Segment, run_scene
 from ovseg_ros.evaluation.semseg.settings import RunSettings
 from ovseg_ros.files import write_text
 from ovseg_ros.segmentation import load_segmenter, resolve_device
-from ovseg_ros.types import LanguageSpace, PromptedSegmenter, Segmenter
+from ovseg_ros.types import LanguageSpace, PromptedSegmenter, Segmenter, segment
 from ovseg_ros.vocabulary import Vocabulary
 
 S = TypeVar("S", bound=RunSettings)
@@ -83,10 +83,10 @@ def opened(settings: RunSettings, name: str) -> Iterator[OpenedScene]:
         prompted = isinstance(segmenter, PromptedSegmenter)
         if isinstance(segmenter, PromptedSegmenter):
             segmenter.look_for(Vocabulary.from_names(scene.class_names))
-        segment: Segment = segmenter
+        see: Segment = partial(segment, segmenter)
         if settings.features is not None:
-            segment = FeatureCache(segmenter, settings.features, scene.class_names if prompted else ())
-        yield OpenedScene(scene, segment, segmenter.space, device)
+            see = FeatureCache(segmenter, settings.features, scene.class_names if prompted else ())
+        yield OpenedScene(scene, see, segmenter.space, device)
 
 
 def do_scene(settings: RunSettings, name: str, progress: Progress = iter) -> None:

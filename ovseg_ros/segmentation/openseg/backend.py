@@ -12,7 +12,7 @@ import torch.nn.functional as functional
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.segmentation.device import fast_bfloat16, resolve_device
 from ovseg_ros.segmentation.openseg.config import read_config
-from ovseg_ros.segmentation.openseg.model import SHORTEST_SIDE
+from ovseg_ros.segmentation.openseg.model import SHORTEST_SIDE, depth_planes
 from ovseg_ros.segmentation.openseg.space import SPACE_NAME, WEIGHTS_FILE, OpenSegSpace
 from ovseg_ros.segmentation.openseg.weights_file import load_weights
 from ovseg_ros.segmentation.registry import BackendInfo
@@ -60,7 +60,6 @@ class OpenSegSegmenter:
         """The one it was given, or the classes it was trained on with their synonyms."""
         return self._vocabulary
 
-    @torch.inference_mode()
     def __call__(self, rgb: torch.Tensor) -> Segmentation:
         """Segment one image.
 
@@ -74,12 +73,19 @@ class OpenSegSegmenter:
         Raises:
             OvsegError: if it isn't such an image.
         """
+        return self.with_depth(rgb, torch.zeros(rgb.shape[:2], device=rgb.device))
+
+    @torch.inference_mode()
+    def with_depth(self, rgb: torch.Tensor, depth: torch.Tensor) -> Segmentation:
+        """Segment one image, looking at its (H, W) depth, too, if the weights were trained with depth."""
         if rgb.dtype != torch.uint8 or rgb.dim() != 3 or rgb.shape[2] != 3:
             raise OvsegError(f"a colour image is (H, W, 3) uint8, got {tuple(rgb.shape)} {rgb.dtype}")
         height, width = rgb.shape[:2]
         if min(height, width) < SHORTEST_SIDE:
             raise OvsegError(f"an image needs at least {SHORTEST_SIDE} pixels on each side, got {width}x{height}")
         images = rgb.to(self._device).permute(2, 0, 1)[None].float() / 255
+        if self._model.config.depth:
+            images = torch.cat((images, depth_planes(depth.to(self._device)[None])), dim=1)
         size = self._model.config.working_size(height, width)
         if size != (height, width):
             images = functional.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)

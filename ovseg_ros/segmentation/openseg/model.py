@@ -26,6 +26,14 @@ MASK_EPSILON = 1e-3
 
 INPUT_MEAN, INPUT_SCALE = 0.5, 0.25
 
+COLOURS, DEPTH_PLANES = 3, 2
+
+NEAREST = 0.1
+"""Metres; nearer readings count as this near."""
+
+DEPTH_MEAN, DEPTH_SCALE = 1.0, 0.45
+"""Of the logarithm of metres in rooms."""
+
 MAX_LOGIT_SCALE = 60.0
 """Sharper softmaxes only fit noise."""
 
@@ -48,6 +56,7 @@ class OpenSegConfig:
         long_side: pixels to which an image's long side is brought; the size the model was trained at.
         region_share: how much of a cell's feature comes from the regions that cover it, the rest
             from the cell itself; chosen on validation images after training.
+        depth: whether the model looks at depth, too, where an image has it.
     """
 
     widths: tuple[int, int, int, int, int] = (32, 64, 128, 192, 256)
@@ -61,6 +70,7 @@ class OpenSegConfig:
     position_grid: tuple[int, int] = (15, 20)
     long_side: int = 192
     region_share: float = 0.5
+    depth: bool = False
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns, whole cells, to which an image of ``height`` x ``width`` pixels is resized."""
@@ -152,7 +162,8 @@ class Backbone(nn.Module):
     def __init__(self, config: OpenSegConfig) -> None:
         super().__init__()
         stem, *stages = config.widths
-        self.stem = nn.ModuleList([ConvNorm(3, stem, 3, 2), ConvNorm(stem, stem)])
+        planes = COLOURS + DEPTH_PLANES * config.depth
+        self.stem = nn.ModuleList([ConvNorm(planes, stem, 3, 2), ConvNorm(stem, stem)])
         inputs = [stem, *stages[:-1]]
         self.stages = nn.ModuleList(
             nn.Sequential(ResidualBlock(i, o, 2), *(ResidualBlock(o, o) for _ in range(depth - 1)))
@@ -161,7 +172,7 @@ class Backbone(nn.Module):
         self.laterals = nn.ModuleList(nn.Conv2d(width, config.pyramid, 1) for width in stages)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) -> (B, pyramid, ceil(H / 4), ceil(W / 4))."""
+        """(B, 3 or 5, H, W) -> (B, pyramid, ceil(H / 4), ceil(W / 4))."""
         x = images
         for layer in self.stem:
             x = functional.relu(layer(x))
@@ -174,6 +185,21 @@ class Backbone(nn.Module):
         for level in reversed(levels[:-1]):
             total = level + functional.interpolate(total, level.shape[-2:], mode="bilinear", align_corners=False)
         return total
+
+
+def depth_planes(depth: torch.Tensor) -> torch.Tensor:
+    """Depth as the model takes it: two planes that may be averaged over pixels with and without a reading.
+
+    Args:
+        depth: (B, H, W) metres; what is not finite or not positive is no reading.
+
+    Returns:
+        (B, 2, H, W): the logarithm of the depth, whose slope is that of a surface at any distance, and 1; both 0
+        without a reading.
+    """
+    read = depth.isfinite() & (depth > 0)
+    distance = depth.where(read, 1.0).clamp(min=NEAREST).log()
+    return torch.stack((distance, read.to(distance)), dim=1)
 
 
 def make_head(config: OpenSegConfig) -> nn.Sequential:
@@ -227,8 +253,13 @@ class OpenSeg(nn.Module):
         return self.log_scale.exp().clamp(max=MAX_LOGIT_SCALE)
 
     def forward(self, images: torch.Tensor) -> OpenSegOutput:
-        """(B, 3, H, W) float in 0..1, H and W at least 16 -> OpenSegOutput at stride 4."""
-        pyramid = self.backbone((images - INPUT_MEAN) / INPUT_SCALE)
+        """See what is in images.
+
+        Args:
+            images: (B, 3, H, W) float in 0..1, H and W at least 16; the five of a model with depth hold `depth_planes`
+                behind the colours, zeros where there is no depth.
+        """
+        pyramid = self.backbone(self._scaled(images))
         height, width = pyramid.shape[-2:]
         positions = functional.interpolate(self.positions, (height, width), mode="bilinear", align_corners=False)
         grid = self.mask_head(pyramid) + positions
@@ -242,6 +273,15 @@ class OpenSeg(nn.Module):
         cells = self.semantic_head(pyramid).flatten(2).transpose(1, 2)
         regions = self.embed(pool_regions(mask_logits.sigmoid(), cells.float()))
         return OpenSegOutput(mask_logits.reshape(len(images), -1, height, width), regions, cells)
+
+    def _scaled(self, images: torch.Tensor) -> torch.Tensor:
+        colours = (images[:, :COLOURS] - INPUT_MEAN) / INPUT_SCALE
+        if not self.config.depth:
+            return colours
+        distance, read = images[:, COLOURS:].chunk(2, dim=1)
+        # Both are means over a few pixels: their quotient is that over those with a reading, which fades with these.
+        distance = (distance / read.clamp(min=MASK_EPSILON) - DEPTH_MEAN) / DEPTH_SCALE * read
+        return torch.cat((colours, distance, read), dim=1).contiguous(memory_format=torch.channels_last)
 
     def embed(self, features: torch.Tensor) -> torch.Tensor:
         """Semantic features (..., C) of cells or regions -> (..., D) float32 unit vectors in the text space."""
