@@ -11,7 +11,7 @@ from mapping_scenes import SPACE, random_frame, random_map, random_segmentation
 
 from ovseg_ros.mapping import MappingConfig, SemanticMap
 from ovseg_ros.mapping.online_compression import FIT_FRAMES
-from ovseg_ros.query import label_voxels, score_voxels
+from ovseg_ros.query import feature_index, label_voxels, score_voxels
 from ovseg_ros.query.feature_index import FEW_TEXTS, FeatureIndex
 from ovseg_ros.query.map_index import MapIndex
 from ovseg_ros.query.similarity import competitors
@@ -46,6 +46,15 @@ class DirectSpace(RandomSpace):
     compares_directly = True
 
 
+class Directions(DirectSpace):
+    """The same in 64 dimensions."""
+
+    @staticmethod
+    def _direction(text: str) -> torch.Tensor:
+        seed = torch.Generator().manual_seed(sum(map(ord, text)))
+        return torch.nn.functional.normalize(torch.randn(64, generator=seed), dim=0)
+
+
 CONFIGS = {
     "float32": MappingConfig(voxel_size=0.1),
     "float16": MappingConfig(voxel_size=0.1, feature_dtype="float16"),
@@ -53,6 +62,16 @@ CONFIGS = {
     "compressed": MappingConfig(voxel_size=0.1, feature_components=2),
     "all": MappingConfig(voxel_size=0.1, feature_components=3, feature_voxel_size=0.2, feature_dtype="float16"),
 }
+
+
+NOTHING, EVERYTHING = 0.0, 1e3
+
+
+@pytest.fixture(params=[NOTHING, EVERYTHING], ids=["read", "kept"])
+def kept_share(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> float:
+    """Without and with kept logits of the vocabulary's concepts, whatever the size of the features."""
+    monkeypatch.setattr(feature_index, "KEPT_SHARE", request.param)
+    return float(request.param)
 
 
 def filled(config: MappingConfig) -> SemanticMap:
@@ -69,7 +88,7 @@ def plain_logits(semantic_map: SemanticMap, words: Sequence[str]) -> np.ndarray:
 
 @pytest.mark.parametrize("space", [RandomSpace(), DirectSpace()], ids=["aligned", "direct"])
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_scores_are_the_softmax_against_the_other_concepts(config, space):
+def test_scores_are_the_softmax_against_the_other_concepts(config, space, kept_share):
     semantic_map = filled(config)
     groups = {"chair": ["chair", "seat"], "table": ["table"], "zebra": ["zebra"], "seat": ["seat", "chair"]}
     scores = score_voxels(semantic_map, space, QUERIES)
@@ -85,9 +104,9 @@ def test_scores_are_the_softmax_against_the_other_concepts(config, space):
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_many_questions_at_once_are_answered_as_one_by_one(config):
+def test_many_questions_at_once_are_answered_as_one_by_one(config, kept_share):
     semantic_map = filled(config)
-    words = [f"word{i}" for i in range(FEW_TEXTS + 5)]
+    words = [f"word{i}" for i in range(FEW_TEXTS + 5)] + ["chair", "table"]
     scores = score_voxels(semantic_map, DirectSpace(), words)
     alone = torch.cat([score_voxels(semantic_map, DirectSpace(), word) for word in words])
     torch.testing.assert_close(scores, alone, atol=1e-5, rtol=0)
@@ -136,7 +155,7 @@ def test_a_direct_index_copies_no_features():
 
 @pytest.mark.parametrize("space", [RandomSpace(), DirectSpace()], ids=["aligned", "direct"])
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_an_index_follows_its_map(config, space):
+def test_an_index_follows_its_map(config, space, kept_share):
     """After each change the scores are those of a map that was never asked before."""
     rng = np.random.default_rng(5)
     semantic_map = filled(config)
@@ -167,16 +186,61 @@ def test_an_index_follows_its_map(config, space):
         scores_are_those_of_a_fresh_index()
 
 
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_words_of_a_concept_count_whether_a_question_has_all_of_them_or_not(config, kept_share):
+    semantic_map = filled(config)
+    index = MapIndex(semantic_map, DirectSpace(), competitors(VOCABULARY))
+    groups = [["chair"], ["seat", "chair"], ["seat", "zebra", "chair"], ["table", "lamp"], ["seat", "table"]]
+    negatives = [*VOCABULARY.synonyms, *((word,) for word in GENERIC_NEGATIVES)]
+    for group, row in zip(groups, index.probabilities(groups), strict=True):
+        noun = np.exp(plain_logits(semantic_map, group)).max(axis=0)
+        rivals = [rival for rival in negatives if not set(group) & set(rival)]
+        others = sum(np.exp(plain_logits(semantic_map, rival)).max(axis=0) for rival in rivals)
+        mine = sum(np.exp(plain_logits(semantic_map, own)).max(axis=0) for own in negatives if set(group) & set(own))
+        # Nothing is left to tell a word's rivals apart where another word of its concept takes all.
+        clear = noun / (mine + others) > 1e-2
+        tolerance = 0.02 if "float16" in config.feature_dtype else 1e-3
+        assert clear.any()
+        np.testing.assert_allclose(row[clear], (noun / (noun + others))[clear], atol=tolerance)
+
+
+def test_known_words_are_answered_without_reading_the_features(kept_share, monkeypatch):
+    semantic_map, space = filled(CONFIGS["float32"]), DirectSpace()
+    expected = score_voxels(semantic_map, space, ["chair", "table"])
+    read: list[int] = []
+    products = FeatureIndex._products
+
+    def watched(index, texts, chunks, norms):
+        read.append(len(texts))
+        return products(index, texts, chunks, norms)
+
+    monkeypatch.setattr(FeatureIndex, "_products", watched)
+    assert torch.equal(score_voxels(semantic_map, space, ["chair", "table"]), expected)
+    assert read == ([] if kept_share else [3])
+    score_voxels(semantic_map, space, ["zebra"])
+    assert read[-1] == 1
+
+
+def test_what_is_kept_takes_a_quarter_of_the_features_memory_at_most():
+    features = torch.randn(50, 64, generator=torch.Generator().manual_seed(0))
+    for concepts, kept in ((16, True), (17, False)):
+        negatives = [(f"word{i}",) for i in range(concepts)]
+        space = Directions()
+        index = FeatureIndex([features], space, negatives, torch.device("cpu"))
+        assert index.probabilities([["word3"]]).shape == (1, 50)
+        assert (index._background.concepts is not None) is kept
+
+
 def test_following_compares_only_what_has_changed(monkeypatch):
     compared: list[int] = []
 
-    background = FeatureIndex._background
+    background = FeatureIndex._compared
 
     def watched(index, chunks, norms):
         compared.append(sum(map(len, chunks)))
         return background(index, chunks, norms)
 
-    monkeypatch.setattr(FeatureIndex, "_background", watched)
+    monkeypatch.setattr(FeatureIndex, "_compared", watched)
     rng, space, semantic_map = np.random.default_rng(5), DirectSpace(), filled(CONFIGS["float32"])
     score_voxels(semantic_map, space, ["table"])
     before = semantic_map.voxel_count

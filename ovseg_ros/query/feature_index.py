@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, reduce
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as functional
 
 from ovseg_ros.mapping.compression import FeatureCodec
 from ovseg_ros.meanings import best_of, encode_groups
@@ -17,8 +19,54 @@ PRODUCTS = 1 << 18
 FEW_TEXTS = 16
 """Up to so many texts are multiplied from the right: on CPUs up to twice as fast as from the left, for more slower."""
 
+KEPT_SHARE = 0.25
+"""What is kept of the comparison with the negatives takes at most this share of the features' memory."""
+
+SPARE = 1.25
+"""How much room is made when there are more features, relative to what they need."""
+
 MIN_NORM = 1e-12
 """Shorter features point nowhere."""
+
+
+class _Source(NamedTuple):
+    """Where the logits of a group of words come from.
+
+    Attributes:
+        words: compared with the features.
+        concepts: numbers of negatives whose best logits are kept; they cover the group's other words.
+    """
+
+    words: tuple[str, ...]
+    concepts: tuple[int, ...]
+
+
+class _Background:
+    """What M features have to do with the negatives.
+
+    Attributes:
+        against: (M,) minus the log of the summed exponentials of the negatives' best logits.
+        concepts: (K, M or more) these logits, so that questions for known words need not read the features; None if
+            they would take too much memory.
+    """
+
+    def __init__(self, against: torch.Tensor, concepts: torch.Tensor | None) -> None:
+        self.against = against
+        self.concepts = concepts
+
+    def of(self, concept: int) -> torch.Tensor:
+        """(M,) best logits of a negative that is kept."""
+        assert self.concepts is not None
+        return self.concepts[concept, : len(self.against)]
+
+    def replace(self, changed: _Background, rows: torch.Tensor, count: int) -> None:
+        """Take in that there are ``count`` features, of which (n,) ``rows`` have ``changed``."""
+        self.against = _replaced(self.against, rows, changed.against, count)
+        if self.concepts is not None and changed.concepts is not None:
+            if count > self.concepts.shape[1]:
+                # Room for more, as copying all of it for a few new features each time would cost more than they do.
+                self.concepts = functional.pad(self.concepts, (0, int(SPARE * count) - self.concepts.shape[1]))
+            self.concepts.index_copy_(1, rows, changed.concepts)
 
 
 class FeatureIndex:
@@ -73,24 +121,24 @@ class FeatureIndex:
         Returns:
             (Q, M) float32 in 0..1.
         """
-        same = [[rival for rival in self.negatives if not set(group).isdisjoint(rival)] for group in groups]
-        words = list(
-            dict.fromkeys(word for own, more in zip(groups, same, strict=True) for g in (own, *more) for word in g)
-        )
-        texts = self.space.logit_scale * self.space.encode_text(words).to(self.device)
-        members = [[words.index(word) for word in group] for group in groups]
-        rivals = [[[words.index(word) for word in rival] for rival in more] for more in same]
-        against = self._against
+        sources = [self._source(group) for group in groups]
+        same = [
+            [self._source(rival) for rival in self.negatives if not set(group).isdisjoint(rival)] for group in groups
+        ]
+        needed = [source.words for own, rivals in zip(sources, same, strict=True) for source in (own, *rivals)]
+        words = list(dict.fromkeys(word for entry in needed for word in entry))
+        against = self._background.against
         result = torch.empty(len(groups), len(against), device=self.device)
         start = 0
-        for products, scale in self._products(texts, self._chunks, self._inverse_norms):
+        for products, scale in self._products_with(words):
             part = slice(start, start + products.shape[1])
             logits = torch.addcmul(against[part], products, scale, out=products.new_empty(products.shape))
-            for row, (own, competing) in enumerate(zip(members, rivals, strict=True)):
-                odds = logits[own[0]] if len(own) == 1 else logits[own].amax(dim=0)
-                if competing:
+            read = dict(zip(words, logits, strict=True))
+            for row, (own, rivals) in enumerate(zip(sources, same, strict=True)):
+                odds = self._odds(own, part, read)
+                if rivals:
                     # These concepts are in the background and must not compete: it is less by their share of its mass.
-                    best = torch.stack([logits[rival].amax(dim=0) for rival in competing])
+                    best = torch.stack([self._odds(rival, part, read) for rival in rivals])
                     share = best.exp_().sum(dim=0).clamp_(max=1.0 - torch.finfo(torch.float32).eps)
                     odds = odds - torch.log1p(-share)
                 torch.sigmoid(odds, out=result[row, part])
@@ -103,15 +151,38 @@ class FeatureIndex:
         count = sum(map(len, features))
         parts = _gathered(features, rows)
         norms = self._inverse_lengths(parts)
-        against = self._background(parts, norms)
+        self._background.replace(self._compared(parts, norms), rows, count)
         self._inverse_norms = _replaced(self._inverse_norms, rows, norms, count)
-        self._against = _replaced(self._against, rows, against, count)
 
     def _cosines(
         self, texts: torch.Tensor, chunks: Sequence[torch.Tensor], norms: torch.Tensor
     ) -> Iterator[torch.Tensor]:
         for products, scale in self._products(texts, chunks, norms):
             yield products.mul_(scale)
+
+    def _source(self, group: Sequence[str]) -> _Source:
+        concepts = tuple(
+            number
+            for number, rival in enumerate(self.negatives)
+            if self._background.concepts is not None and set(rival).issubset(group)
+        )
+        covered = {word for number in concepts for word in self.negatives[number]}
+        return _Source(tuple(word for word in group if word not in covered), concepts)
+
+    def _odds(self, source: _Source, part: slice, read: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """(n,) logits of the source's best word minus the background's, in a part of the features."""
+        kept = [self._background.of(number)[part] + self._background.against[part] for number in source.concepts]
+        return reduce(torch.maximum, [*kept, *(read[word] for word in source.words)])
+
+    def _products_with(self, words: Sequence[str]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """`_products` with the words' scaled vectors; where there are no words, the features aren't read."""
+        if words:
+            texts = self.space.logit_scale * self.space.encode_text(words).to(self.device)
+            yield from self._products(texts, self._chunks, self._inverse_norms)
+        else:
+            one = torch.ones((), device=self.device)
+            nothing = torch.empty(0, len(self._background.against), device=self.device)
+            yield from ((part, one) for part in torch.split(nothing, PRODUCTS, dim=1))
 
     def _products(
         self, texts: torch.Tensor, chunks: Sequence[torch.Tensor], norms: torch.Tensor
@@ -135,9 +206,8 @@ class FeatureIndex:
         return self._inverse_lengths(self._chunks)
 
     @cached_property
-    def _against(self) -> torch.Tensor:
-        """(M,) minus the log of the summed exponentials of the negatives' best logits."""
-        return self._background(self._chunks, self._inverse_norms)
+    def _background(self) -> _Background:
+        return self._compared(self._chunks, self._inverse_norms)
 
     def _inverse_lengths(self, chunks: Sequence[torch.Tensor]) -> torch.Tensor:
         norms = torch.cat([torch.linalg.vector_norm(chunk, dim=1, dtype=torch.float32) for chunk in chunks])
@@ -149,10 +219,17 @@ class FeatureIndex:
         texts, owners = encode_groups(self.space, self.negatives)
         return self.space.logit_scale * texts.to(self.device), owners
 
-    def _background(self, chunks: Sequence[torch.Tensor], norms: torch.Tensor) -> torch.Tensor:
+    def _compared(self, chunks: Sequence[torch.Tensor], norms: torch.Tensor) -> _Background:
         texts, owners = self._rivals
-        parts = (best_of(logits, owners) for logits in self._cosines(texts, chunks, norms))
-        return torch.cat([best.logsumexp(dim=0) for best in parts]).neg_()
+        feature_bytes = self._chunks[0].shape[1] * self._chunks[0].element_size() if self._chunks else 0
+        keep = 4 * len(self.negatives) <= KEPT_SHARE * feature_bytes
+        against, concepts = [], []
+        for logits in self._cosines(texts, chunks, norms):
+            best = best_of(logits, owners)
+            against.append(best.logsumexp(dim=0).neg_())
+            if keep:
+                concepts.append(best)
+        return _Background(torch.cat(against), torch.cat(concepts, dim=1) if keep else None)
 
 
 def _gathered(chunks: Sequence[torch.Tensor], rows: torch.Tensor) -> list[torch.Tensor]:
