@@ -5,7 +5,8 @@
 
 The session holds a map of so many voxels with features of the embedded model's width: patches of its classes, with
 noise. A room beside them is mapped with the embedded model meanwhile, at the rate given or as fast as it goes, so that
-almost every question meets a map that has changed since the last one. `quiet` are questions to the same map when
+almost every question meets a map that has changed since the last one. `mapping` are questions for the words of the
+vocabulary, `unknown` for other words, for which all features must be read. `quiet` are questions to the same map when
 nothing is integrated. `cpu_ms` is the asking thread's own work: on a busy machine that is what the figures of two
 versions can be compared by; waiting for the frame that is being fused isn't in it.
 """
@@ -30,6 +31,7 @@ from query import ROW
 from scenes import room_frame
 from tqdm import tqdm
 
+from ovseg_ros.evaluation.asked_words import OTHER_THINGS
 from ovseg_ros.mapping import MappingConfig, SemanticMap, storage
 from ovseg_ros.ros.session import MapSession
 from ovseg_ros.segmentation import load_segmenter
@@ -126,6 +128,7 @@ def measure(voxels: int, queries: int, rate: float, pause: float, size: tuple[in
     before, begin = session.revision, time.perf_counter()
     with mapping:
         busy = ask(session, words, queries, pause, "while mapping")
+        unknown = ask(session, OTHER_THINGS, queries, pause, "unknown words")
     lasted = time.perf_counter() - begin
     return {
         "voxels": session.voxel_count,
@@ -135,6 +138,7 @@ def measure(voxels: int, queries: int, rate: float, pause: float, size: tuple[in
         "first_ms": first["ms"]["p50"],
         "quiet": quiet,
         "mapping": busy,
+        "unknown": unknown,
         "frames_hz": (session.revision - before) / lasted,
     }
 
@@ -147,7 +151,7 @@ def table(result: dict[str, Any]) -> str:
     """What was measured, for people."""
     rows = [
         f"{name:<10}{clock:<8}" + "".join(f"{key:>6}{value:8.1f}" for key, value in result[name][clock].items())
-        for name in ("quiet", "mapping")
+        for name in ("quiet", "mapping", "unknown")
         for clock in ("ms", "cpu_ms")
     ]
     head = (

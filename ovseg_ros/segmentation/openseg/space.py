@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as functional
@@ -31,9 +32,22 @@ LEAN = 0.5
 """Of a class's words, in the vector of a word that training never used and that is taken to mean the class."""
 
 REMEMBERED = 4096
-"""Words whose vectors are kept."""
+"""Texts whose meanings are kept."""
 
 SPACE_NAME = "openseg-rooms-v1"
+
+
+class _Meaning(NamedTuple):
+    """What is kept of a text.
+
+    Attributes:
+        reach: cosine from which a name is taken to mean the same: that of the first word of the table that is none of
+            the text's nearest `NEIGHBOURS`.
+        leaning: (D,) its vector, leaning on the class that it is taken to mean, where there is one.
+    """
+
+    reach: float
+    leaning: torch.Tensor
 
 
 class OpenSegSpace:
@@ -48,7 +62,7 @@ class OpenSegSpace:
         sums = torch.zeros(len(card.vocabulary), table.width).index_add_(0, self._owners, self._names)
         self._classes = functional.normalize(sums, dim=1)
         self._trained = frozenset(word for group in card.vocabulary.synonyms for word in group)
-        self._leant: dict[str, torch.Tensor] = {}
+        self._known: dict[str, _Meaning] = {}
 
     @classmethod
     def of(cls, weights: Path = WEIGHTS_FILE) -> OpenSegSpace:
@@ -80,8 +94,8 @@ class OpenSegSpace:
         Raises:
             OvsegError: no word of one of them is known.
         """
-        vector, other = self._table.encode([text, name])
-        return int((self._table.words @ vector > vector @ other + TIE).sum()) <= NEIGHBOURS
+        vectors = self._table.encode([text, name])
+        return self._meanings([text], vectors[:1])[0].reach <= float(vectors[0] @ vectors[1]) + TIE
 
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
         """N texts -> (N, 256) float32 on the CPU, unit norm.
@@ -94,22 +108,23 @@ class OpenSegSpace:
         vectors = self._table.encode(texts)
         strange = [index for index, text in enumerate(texts) if normalise(text) not in self._trained]
         if strange:
-            vectors[strange] = self._leaning([texts[index] for index in strange], vectors[strange])
+            found = self._meanings([texts[index] for index in strange], vectors[strange])
+            vectors[strange] = torch.stack([meaning.leaning for meaning in found])
         return vectors
 
-    def _leaning(self, texts: Sequence[str], vectors: torch.Tensor) -> torch.Tensor:
-        known = self._leant
+    def _meanings(self, texts: Sequence[str], vectors: torch.Tensor) -> list[_Meaning]:
+        known = self._known
         new = [index for index, text in enumerate(texts) if text not in known]
         if new:
             bare = vectors[new]
+            reach = (self._table.words @ bare.T).topk(NEIGHBOURS + 1, dim=0).values[-1]
             cosines, nearest = (bare @ self._names.T).max(dim=1)
-            nearer = (self._table.words @ bare.T > cosines + TIE).sum(dim=0)
             leant = functional.normalize(bare + LEAN * self._classes[self._owners[nearest]], dim=1)
-            chosen = torch.where((nearer <= NEIGHBOURS)[:, None], leant, bare)
-            made = dict(zip((texts[index] for index in new), chosen, strict=True))
-            self._leant = made if len(known) + len(made) > REMEMBERED else known | made
+            chosen = torch.where((reach <= cosines + TIE)[:, None], leant, bare)
+            made = dict(zip((texts[index] for index in new), map(_Meaning, reach.tolist(), chosen), strict=True))
+            self._known = made if len(known) + len(made) > REMEMBERED else known | made
             known = known | made
-        return torch.stack([known[text] for text in texts])
+        return [known[text] for text in texts]
 
     @property
     def compares_directly(self) -> bool:
