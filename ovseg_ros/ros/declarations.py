@@ -43,7 +43,7 @@ class Service:
         kind: service class.
         work: method of the class that offers it; answers one request.
         sentence: what it does.
-        slow: whether a model looks at many pictures for it, so that it must not keep the others waiting.
+        slow: whether a model may look at many pictures for it, so that it must not keep the others waiting.
     """
 
     kind: Any

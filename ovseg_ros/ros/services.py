@@ -237,6 +237,7 @@ SERVICES = {
         Refer,
         MapServices._refer,
         "Which things a sentence means: `the mug left of the laptop on the desk`, `how many chairs are near the door`.",
+        slow=True,
     ),
     "find_in_views": Service(
         FindInViews,

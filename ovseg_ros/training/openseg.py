@@ -34,6 +34,7 @@ from ovseg_ros.training.words import TrainingWords
 QUICK_VALIDATION_VIEWS = 100
 QUICK_REGION_SHARE = 0.5
 MAX_ATTENTION_LAYERS = 6
+MAX_LEARNING_RATE = 0.1
 MEASURED_STEPS = 20
 SKIPPED_STEPS = 4
 """First steps of a measurement, slow because everything is new."""
@@ -118,6 +119,12 @@ def make_parser() -> argparse.ArgumentParser:
     length.add_argument("--minutes", type=float, help="as many steps as fit in this time, measured at the start")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=int, default=Settings.batch, help="images per step")
+    parser.add_argument(
+        "--learning-rate",
+        type=float,
+        default=Settings.learning_rate,
+        help="the highest; less to go on from other weights",
+    )
     parser.add_argument("--crop", type=parse_size, default=Settings.crop, help="most steps' crops, such as 192x160")
     parser.add_argument(
         "--full-share", type=float, default=Settings.full_share, help="last share of the steps, on whole images"
@@ -178,6 +185,7 @@ def run(arguments: argparse.Namespace) -> ModelCard:
         batch=arguments.batch,
         crop=arguments.crop,
         full_share=arguments.full_share,
+        learning_rate=arguments.learning_rate,
         caption_keep=arguments.caption_keep,
         losses=arguments.losses,
         model=OpenSegConfig(
@@ -211,6 +219,8 @@ def main() -> None:
         parser.error(f"--long-side is a multiple of {STRIDE} and at least a crop's side, got {arguments.long_side}")
     if not 0 <= arguments.attention_layers <= MAX_ATTENTION_LAYERS:
         parser.error(f"--attention-layers is 0 to {MAX_ATTENTION_LAYERS}, got {arguments.attention_layers}")
+    if not 0 < arguments.learning_rate <= MAX_LEARNING_RATE:
+        parser.error(f"--learning-rate is above 0 and at most {MAX_LEARNING_RATE}, got {arguments.learning_rate}")
     if not 0 <= arguments.full_share <= 1:
         parser.error(f"--full-share is a share from 0 to 1, got {arguments.full_share}")
     if not 0 < arguments.caption_keep <= 1:
