@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
 
@@ -230,17 +230,24 @@ class Segmenter(Protocol):
 
 @runtime_checkable
 class DepthSegmenter(Segmenter, Protocol):
-    """A segmenter that says more of an image whose depth it sees."""
+    """A segmenter that may say more of an image whose depth it sees."""
+
+    @property
+    def sees_depth(self) -> bool:
+        """Whether it does, with its present weights."""
 
     def with_depth(self, rgb: torch.Tensor, depth: torch.Tensor) -> Segmentation:
         """(H, W, 3) uint8 and (H, W) float32 metres, as in an RgbdFrame -> as without depth."""
 
 
+def sees_depth(segmenter: Segmenter) -> TypeGuard[DepthSegmenter]:
+    """Whether what a segmenter says of a frame depends on its depth."""
+    return isinstance(segmenter, DepthSegmenter) and segmenter.sees_depth
+
+
 def segment(segmenter: Segmenter, frame: RgbdFrame) -> Segmentation:
     """What a segmenter says of a frame, seeing as much of it as it can make use of."""
-    if isinstance(segmenter, DepthSegmenter):
-        return segmenter.with_depth(frame.rgb, frame.depth)
-    return segmenter(frame.rgb)
+    return segmenter.with_depth(frame.rgb, frame.depth) if sees_depth(segmenter) else segmenter(frame.rgb)
 
 
 @runtime_checkable

@@ -11,7 +11,7 @@ from mapping_scenes import SPACE, random_frame, random_map, random_segmentation
 
 from ovseg_ros.mapping import MappingConfig, SemanticMap
 from ovseg_ros.mapping.online_compression import FIT_FRAMES
-from ovseg_ros.query import feature_index, label_voxels, score_voxels
+from ovseg_ros.query import feature_index, label_voxels, score_voxels, similarity
 from ovseg_ros.query.feature_index import FEW_TEXTS, FeatureIndex
 from ovseg_ros.query.map_index import MapIndex
 from ovseg_ros.query.similarity import competitors
@@ -187,6 +187,21 @@ def test_an_index_follows_its_map(config, space, kept_share):
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_an_index_made_for_labels_follows_its_map(config):
+    rng, space, semantic_map = np.random.default_rng(5), DirectSpace(), filled(config)
+    with torch.inference_mode():
+        label_voxels(semantic_map, space)
+    for change in (
+        lambda: semantic_map.integrate(random_frame(rng, distance=1.0), random_segmentation(rng)),
+        lambda: semantic_map.remove(semantic_map.keys[::3].clone()),
+    ):
+        change()
+        assert len(label_voxels(semantic_map, space)[0]) == semantic_map.voxel_count
+    fresh = MapIndex(semantic_map, space, competitors(VOCABULARY)).probabilities([["table"]])
+    torch.testing.assert_close(score_voxels(semantic_map, space, ["table"]), fresh, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_words_of_a_concept_count_whether_a_question_has_all_of_them_or_not(config, kept_share):
     semantic_map = filled(config)
     index = MapIndex(semantic_map, DirectSpace(), competitors(VOCABULARY))
@@ -229,6 +244,20 @@ def test_what_is_kept_takes_a_quarter_of_the_features_memory_at_most():
         index = FeatureIndex([features], space, negatives, torch.device("cpu"))
         assert index.probabilities([["word3"]]).shape == (1, 50)
         assert (index._background.concepts is not None) is kept
+
+
+def test_what_is_kept_grows_and_shrinks_with_the_map(monkeypatch):
+    monkeypatch.setattr(feature_index, "KEPT_SHARE", EVERYTHING)
+    rng, space, semantic_map = np.random.default_rng(5), DirectSpace(), filled(CONFIGS["float32"])
+    for change in (
+        lambda: semantic_map.integrate(random_frame(rng, distance=1.0), random_segmentation(rng)),
+        lambda: semantic_map.remove(semantic_map.keys[50:].clone()),
+    ):
+        score_voxels(semantic_map, space, ["table"])
+        change()
+        score_voxels(semantic_map, space, ["table"])
+        width = similarity.map_index(semantic_map, space)._background.concepts.shape[1]
+        assert semantic_map.voxel_count <= width <= 2 * feature_index.SPARE * semantic_map.voxel_count
 
 
 def test_following_compares_only_what_has_changed(monkeypatch):

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from ovseg_ros.errors import OvsegError
+from ovseg_ros.evaluation.semseg.features import FeatureCache
 from ovseg_ros.segmentation.openseg.backend import OpenSegSegmenter
 from ovseg_ros.segmentation.openseg.model import OpenSeg, OpenSegConfig, depth_planes
 from ovseg_ros.segmentation.openseg.prediction import features_at
 from ovseg_ros.segmentation.openseg.space import WEIGHTS_FILE
 from ovseg_ros.segmentation.openseg.text import TextTable
 from ovseg_ros.segmentation.openseg.weights_file import ModelCard, read_card, save_weights
+from ovseg_ros.training import openseg
 from ovseg_ros.training.augmentation import Augmentation, random_depths
 from ovseg_ros.training.batches import Settings, TrainingViews, batches, class_weights
 from ovseg_ros.training.room_images import render_room
 from ovseg_ros.training.trainer import Trainer
 from ovseg_ros.training.validation import score
-from ovseg_ros.training.views import encode_view, read_views, room_vocabulary, write_view
+from ovseg_ros.training.views import View, encode_view, read_views, room_vocabulary, write_view
 from ovseg_ros.training.words import TrainingWords
 from ovseg_ros.types import Intrinsics, RgbdFrame, Segmentation, segment
 
@@ -160,6 +164,89 @@ def test_frames_are_shown_with_their_depth(tmp_path: Path) -> None:
     assert torch.equal(features[2], seeing(unread.rgb).features), "no reading anywhere is like no depth camera"
     blind = OpenSegSegmenter(saved(BLIND, tmp_path / "blind.safetensors"), "cpu")
     assert torch.equal(segment(blind, near).features, blind(near.rgb).features)
+
+
+@pytest.mark.parametrize("depth", [torch.ones(HEIGHT, WIDTH, 1), torch.ones(4, 4), torch.ones(HEIGHT, WIDTH).short()])
+def test_other_depth_is_refused(depth: torch.Tensor, tmp_path: Path) -> None:
+    seeing = OpenSegSegmenter(saved(SEEING, tmp_path / "seeing.safetensors"), "cpu")
+    with pytest.raises(OvsegError, match="depth is"):
+        seeing.with_depth(picture(torch.ones(HEIGHT, WIDTH)).rgb, depth)
+
+
+def test_cached_features_are_those_of_the_same_depth(tmp_path: Path) -> None:
+    near, far = picture(torch.full((HEIGHT, WIDTH), 1.0)), picture(torch.full((HEIGHT, WIDTH), 4.0))
+    seeing = OpenSegSegmenter(saved(SEEING, tmp_path / "seeing.safetensors"), "cpu")
+    blind = OpenSegSegmenter(saved(BLIND, tmp_path / "blind.safetensors"), "cpu")
+    for segmenter, files in ((seeing, 2), (blind, 1)):
+        folder = tmp_path / str(files)
+        for frame in (near, far, near):
+            assert torch.equal(FeatureCache(segmenter, folder)(frame).features, segment(segmenter, frame).features)
+        assert len(list(folder.iterdir())) == files
+
+
+class TestCommand:
+    def arguments(self, folder: Path, out: Path) -> list[str]:
+        common = ["--data", str(folder), "--validation", str(folder), "--out", str(out), "--batch", "2"]
+        return [*common, "--crop", "48x32", "--steps", "2", "--precision", "float32", "--depth", "--long-side", "64"]
+
+    def test_it_writes_weights_that_look_at_depth(self, folder: Path, tmp_path: Path) -> None:
+        out = tmp_path / "weights.safetensors"
+        openseg.run(
+            openseg.make_parser().parse_args(
+                [*self.arguments(folder, out), "--full-share", "0.5", "--learning-rate", "1e-4"]
+            )
+        )
+        card = read_card(out)
+        assert card.config.depth and card.config.long_side == 64
+        assert card.training["full_share"] == 0.5 and card.training["learning_rate"] == 1e-4
+        near, far = picture(torch.full((HEIGHT, WIDTH), 1.0)), picture(torch.full((HEIGHT, WIDTH), 4.0))
+        segmenter = OpenSegSegmenter(out, "cpu")
+        assert not torch.equal(segment(segmenter, near).features, segment(segmenter, far).features)
+
+    def test_views_without_depth_are_refused(self, folder: Path, tmp_path: Path) -> None:
+        blind = tmp_path / "views"
+        blind.mkdir()
+        for index, view in enumerate(read_views(folder)):
+            write_view(blind / f"{index}.jpg", replace(view, depth=None if index else view.depth))
+        parse = openseg.make_parser().parse_args
+        with pytest.raises(OvsegError, match="of 32 views have no depth"):
+            openseg.run(parse(self.arguments(blind, tmp_path / "weights.safetensors")))
+
+    def test_crops_larger_than_the_views_are_refused(self, folder: Path, tmp_path: Path) -> None:
+        parse = openseg.make_parser().parse_args
+        with pytest.raises(OvsegError, match="crops of 48x32 are larger than the views, which are brought to 40x32"):
+            openseg.run(parse([*self.arguments(folder, tmp_path / "w.safetensors"), "--long-side", "40"]))
+
+    @pytest.mark.parametrize(
+        "flag", [("--long-side", "30"), ("--long-side", "8"), ("--full-share", "1.5"), ("--learning-rate", "0")]
+    )
+    def test_values_out_of_range_are_named(
+        self, flag: tuple[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr("sys.argv", ["openseg", *self.arguments(folder, folder / "w.safetensors"), *flag])
+        with pytest.raises(SystemExit):
+            openseg.main()
+        assert flag[0] in capsys.readouterr().err.splitlines()[-1]
+
+
+def bits_8(view: View) -> bytes:
+    return cv2.imencode(".png", np.ones((HEIGHT, WIDTH), dtype=np.uint8))[1].tobytes()
+
+
+def other_size(view: View) -> bytes:
+    return cv2.imencode(".png", np.ones((HEIGHT, WIDTH + 1), dtype=np.uint16))[1].tobytes()
+
+
+def colours(view: View) -> bytes:
+    return cv2.imencode(".png", np.ones((HEIGHT, WIDTH, 3), dtype=np.uint16))[1].tobytes()
+
+
+@pytest.mark.parametrize("made", [bits_8, other_size, colours, lambda view: b"", lambda view: view.rgb])
+def test_other_depth_files_are_named(made: Callable[[View], bytes], folder: Path, tmp_path: Path) -> None:
+    view = read_views(folder)[0]
+    write_view(tmp_path / "a.jpg", replace(view, depth=made(view)))
+    with pytest.raises(OvsegError, match=r"a\.depth\.png should be a grey PNG of 16 bits"):
+        read_views(tmp_path)
 
 
 def test_a_segmenter_of_colours_is_shown_colours() -> None:

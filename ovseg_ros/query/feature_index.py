@@ -20,7 +20,7 @@ FEW_TEXTS = 16
 """Up to so many texts are multiplied from the right: on CPUs up to twice as fast as from the left, for more slower."""
 
 KEPT_SHARE = 0.25
-"""What is kept of the comparison with the negatives takes at most this share of the features' memory."""
+"""What is kept of the comparison with the negatives takes at most this share of the features' memory, and `SPARE`."""
 
 SPARE = 1.25
 """How much room is made when there are more features, relative to what they need."""
@@ -63,9 +63,11 @@ class _Background:
         """Take in that there are ``count`` features, of which (n,) ``rows`` have ``changed``."""
         self.against = _replaced(self.against, rows, changed.against, count)
         if self.concepts is not None and changed.concepts is not None:
-            if count > self.concepts.shape[1]:
+            width = self.concepts.shape[1]
+            if not count <= width <= 2 * SPARE * count:
                 # Room for more, as copying all of it for a few new features each time would cost more than they do.
-                self.concepts = functional.pad(self.concepts, (0, int(SPARE * count) - self.concepts.shape[1]))
+                kept = self.concepts[:, : min(count, width)]
+                self.concepts = functional.pad(kept, (0, int(SPARE * count) - kept.shape[1]))
             self.concepts.index_copy_(1, rows, changed.concepts)
 
 
@@ -151,8 +153,9 @@ class FeatureIndex:
         count = sum(map(len, features))
         parts = _gathered(features, rows)
         norms = self._inverse_lengths(parts)
-        self._background.replace(self._compared(parts, norms), rows, count)
         self._inverse_norms = _replaced(self._inverse_norms, rows, norms, count)
+        if "_background" in vars(self):  # Labels need none.
+            self._background.replace(self._compared(parts, norms), rows, count)
 
     def _cosines(
         self, texts: torch.Tensor, chunks: Sequence[torch.Tensor], norms: torch.Tensor
@@ -210,7 +213,9 @@ class FeatureIndex:
 
     @cached_property
     def _background(self) -> _Background:
-        return self._compared(self._chunks, self._inverse_norms)
+        # What is first made inside inference_mode could not be changed in place outside of it.
+        with torch.inference_mode(False):
+            return self._compared(self._chunks, self._inverse_norms)
 
     def _inverse_lengths(self, chunks: Sequence[torch.Tensor]) -> torch.Tensor:
         norms = torch.cat([torch.linalg.vector_norm(chunk, dim=1, dtype=torch.float32) for chunk in chunks])

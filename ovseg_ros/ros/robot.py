@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,8 @@ Position = tuple[float, float, float]
 class RobotPositions:
     """Brings the poses of requests into the map frame. It listens to /tf from the first that needs it.
 
+    Safe to use from several threads.
+
     Args:
         node: the node to listen with.
         parameters: of the node.
@@ -31,6 +34,7 @@ class RobotPositions:
         self._node = node
         self._parameters = parameters
         self._buffers: dict[str, TransformBuffer] = {}
+        self._lock = threading.Lock()
 
     def position(self, message: Any) -> Position | None:
         """A geometry_msgs/PoseStamped -> x, y, z in the map frame, metres; None where its frame_id is empty.
@@ -66,8 +70,9 @@ class RobotPositions:
                 f"tell one from the other, isn't installed: give its pose in {map_frame!r}, or install "
                 "ros-$ROS_DISTRO-tf2-ros-py"
             )
-        if map_frame not in self._buffers:
-            self._buffers[map_frame] = TransformBuffer(self._node, map_frame, self._parameters["sync.tf_timeout"])
+        with self._lock:
+            if map_frame not in self._buffers:
+                self._buffers[map_frame] = TransformBuffer(self._node, map_frame, self._parameters["sync.tf_timeout"])
         return self._buffers[map_frame].lookup(frame, stamp_ns)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from tqdm import tqdm
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.segmentation.device import fast_bfloat16
-from ovseg_ros.segmentation.openseg.model import STRIDE, OpenSegConfig
+from ovseg_ros.segmentation.openseg.model import SHORTEST_SIDE, STRIDE, OpenSegConfig
 from ovseg_ros.segmentation.openseg.prediction import features_at
 from ovseg_ros.segmentation.openseg.text import TABLE_FILE, TextTable, file_digest
 from ovseg_ros.segmentation.openseg.weights_file import ModelCard, save_weights
@@ -108,6 +109,23 @@ def finish(trainer: Trainer, validation: list[View], data: dict[str, Any], out: 
     return card
 
 
+def check_views(settings: Settings, views: Sequence[View]) -> None:
+    """Raise an OvsegError unless views, all of one size, have what a run with these settings needs."""
+    rows, columns = settings.model.working_size(*views[0].decode_depth().shape)
+    width, height = settings.crop
+    if width > columns or height > rows:
+        raise OvsegError(
+            f"crops of {width}x{height} are larger than the views, which are brought to {columns}x{rows}: "
+            "make --crop smaller or --long-side larger"
+        )
+    blind = sum(view.depth is None for view in views)
+    if settings.model.depth and blind:
+        raise OvsegError(
+            f"{blind} of {len(views)} views have no depth: write them again with a version that keeps it, "
+            "or train without --depth"
+        )
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Arguments of the command line."""
     parser = argparse.ArgumentParser(description="Train OpenSeg on views of generated rooms or on your own images.")
@@ -192,6 +210,7 @@ def run(arguments: argparse.Namespace) -> ModelCard:
             attention_layers=arguments.attention_layers, long_side=arguments.long_side, depth=arguments.depth
         ),
     )
+    check_views(settings, [*data.views, *validation])
     weights = class_weights(data.pixels)
     if arguments.minutes is not None:
         probe = Trainer(replace(settings, steps=1), words, weights, autocast)
@@ -215,8 +234,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if any(side % STRIDE for side in arguments.crop):
         parser.error(f"the sides of --crop must be multiples of {STRIDE}")
-    if arguments.long_side < min(arguments.crop) or arguments.long_side % STRIDE:
-        parser.error(f"--long-side is a multiple of {STRIDE} and at least a crop's side, got {arguments.long_side}")
+    if arguments.long_side < SHORTEST_SIDE or arguments.long_side % STRIDE:
+        parser.error(f"--long-side is a multiple of {STRIDE}, at least {SHORTEST_SIDE}, got {arguments.long_side}")
     if not 0 <= arguments.attention_layers <= MAX_ATTENTION_LAYERS:
         parser.error(f"--attention-layers is 0 to {MAX_ATTENTION_LAYERS}, got {arguments.attention_layers}")
     if not 0 < arguments.learning_rate <= MAX_LEARNING_RATE:

@@ -144,7 +144,9 @@ class Trainer:
             OvsegError: if it was another run.
         """
         if state["settings"] != asdict(self.settings):
-            raise OvsegError("the checkpoint belongs to a run with other settings: drop --resume or use the same ones")
+            raise OvsegError(
+                "the checkpoint is of a run with other settings, or of another version: drop --resume or use the same ones"
+            )
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])

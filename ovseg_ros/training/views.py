@@ -8,7 +8,7 @@ without it has the classes of the generated rooms.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,9 @@ MAX_DEPTH = 65.0
 """Metres; what is farther counts as no reading."""
 JPEG_QUALITY = 95
 JPEG_END = b"\xff\xd9"
+PNG_SIZE, PNG_KIND = slice(16, 24), slice(24, 26)
+"""Of a PNG's bytes: width and height; bits of a channel, and which channels."""
+GREY_16 = b"\x10\x00"
 
 
 @dataclass(frozen=True)
@@ -129,19 +132,14 @@ def view_files(folder: Path) -> dict[Path, View]:
     """The complete views in a folder, by the path of their colour image, in the order of names.
 
     Raises:
-        OvsegError: if no view is in it, or a caption can't be read.
+        OvsegError: if no view is in it, or a caption or depth can't be used.
     """
     views = {}
     for path in sorted(folder.glob("*.jpg")):
         truth = path.with_suffix(".png")
         if truth.exists():
-            depth = path.with_suffix(DEPTH_SUFFIX)
-            view = View(
-                path.read_bytes(),
-                truth.read_bytes(),
-                _read_caption(path.with_suffix(CAPTION_SUFFIX)),
-                depth.read_bytes() if depth.exists() else None,
-            )
+            view = View(path.read_bytes(), truth.read_bytes(), _read_caption(path.with_suffix(CAPTION_SUFFIX)))
+            view = replace(view, depth=_read_depth(path.with_suffix(DEPTH_SUFFIX), view.truth))
             if view.rgb.endswith(JPEG_END):
                 views[path] = view
     if not views:
@@ -159,6 +157,15 @@ def read_views(folder: Path) -> list[View]:
         OvsegError: as `view_files`.
     """
     return list(view_files(folder).values())
+
+
+def _read_depth(path: Path, truth: bytes) -> bytes | None:
+    if not path.exists():
+        return None
+    data = path.read_bytes()
+    if data[PNG_SIZE] != truth[PNG_SIZE] or data[PNG_KIND] != GREY_16:
+        raise OvsegError(f"{path} should be a grey PNG of 16 bits, as large as its view: write the view again")
+    return data
 
 
 def _read_caption(path: Path) -> tuple[int, ...] | None:

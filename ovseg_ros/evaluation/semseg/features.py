@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from ovseg_ros.types import DepthSegmenter, RgbdFrame, Segmentation, Segmenter, segment
+from ovseg_ros.types import RgbdFrame, Segmentation, Segmenter, sees_depth, segment
 
 
 class FeatureCache:
@@ -32,7 +32,7 @@ class FeatureCache:
     def __call__(self, frame: RgbdFrame) -> Segmentation:
         """What the model says of a frame."""
         space = self._segmenter.space.id
-        seen = (frame.rgb, frame.depth) if isinstance(self._segmenter, DepthSegmenter) else (frame.rgb,)
+        seen = (frame.rgb, frame.depth) if sees_depth(self._segmenter) else (frame.rgb,)
         file = self._folder / f"{_digest(seen, space, self._asked)}.safetensors"
         try:
             with safe_open(file, framework="pt") as stored:

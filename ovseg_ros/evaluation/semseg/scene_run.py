@@ -61,7 +61,7 @@ def run_scene(
 
     Args:
         scene: frames and truth.
-        segment: image -> features.
+        segment: frame -> features.
         space: the features' language.
         settings: of the run.
         device: where maps live.

@@ -75,17 +75,37 @@ class OpenSegSegmenter:
         """
         return self.with_depth(rgb, torch.zeros(rgb.shape[:2], device=rgb.device))
 
+    @property
+    def sees_depth(self) -> bool:
+        """Whether the weights were trained with depth."""
+        return self._model.config.depth
+
     @torch.inference_mode()
     def with_depth(self, rgb: torch.Tensor, depth: torch.Tensor) -> Segmentation:
-        """Segment one image, looking at its (H, W) depth, too, if the weights were trained with depth."""
+        """Segment one image, looking at its depth, too, if the weights were trained with depth.
+
+        Args:
+            rgb: as without depth.
+            depth: (H, W) metres; what is not finite or not positive is no reading.
+
+        Returns:
+            As without depth.
+
+        Raises:
+            OvsegError: if they aren't such images, of one size.
+        """
         if rgb.dtype != torch.uint8 or rgb.dim() != 3 or rgb.shape[2] != 3:
             raise OvsegError(f"a colour image is (H, W, 3) uint8, got {tuple(rgb.shape)} {rgb.dtype}")
+        if depth.shape != rgb.shape[:2] or not depth.is_floating_point():
+            raise OvsegError(
+                f"depth is {tuple(rgb.shape[:2])} metres, like the colour image, got {tuple(depth.shape)} {depth.dtype}"
+            )
         height, width = rgb.shape[:2]
         if min(height, width) < SHORTEST_SIDE:
             raise OvsegError(f"an image needs at least {SHORTEST_SIDE} pixels on each side, got {width}x{height}")
         images = rgb.to(self._device).permute(2, 0, 1)[None].float() / 255
         if self._model.config.depth:
-            images = torch.cat((images, depth_planes(depth.to(self._device)[None])), dim=1)
+            images = torch.cat((images, depth_planes(depth.to(self._device, torch.float32)[None])), dim=1)
         size = self._model.config.working_size(height, width)
         if size != (height, width):
             images = functional.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
