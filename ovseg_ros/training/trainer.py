@@ -145,7 +145,7 @@ class Trainer:
         """
         if state["settings"] != asdict(self.settings):
             raise OvsegError(
-                "the checkpoint is of a run with other settings, or of another version: drop --resume or use the same ones"
+                "the checkpoint is of a run with other settings, or of another version: drop --resume or use the same"
             )
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
