@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from ovseg_ros.types import LanguageSpace, WordSpace
-from ovseg_ros.vocabulary import Vocabulary, singular
+from ovseg_ros.vocabulary import Vocabulary
 
 
 def encode_groups(space: LanguageSpace, groups: Sequence[Sequence[str]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -81,8 +81,7 @@ def words_of(texts: Sequence[str], vocabulary: Vocabulary, space: LanguageSpace)
     Raises:
         OvsegError: the space can't take a word.
     """
-    known = {word: index for index, group in enumerate(vocabulary.synonyms) for word in group}
-    owner = {number: known.get(text, known.get(singular(text))) for number, text in enumerate(texts)}
+    owner = {number: vocabulary.number_of(text) for number, text in enumerate(texts)}
     groups = vocabulary.asked
     claimed = set(owner.values())
     unnamed = [index for index in range(len(groups)) if index not in claimed]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ovseg_ros.errors import OvsegError
 
@@ -75,6 +76,26 @@ class Vocabulary:
     def asked(self) -> tuple[tuple[str, ...], ...]:
         """The names of each concept that models are asked for; of several the best counts."""
         return tuple(self.said(group) for group in self.synonyms)
+
+    def number_of(self, text: str) -> int | None:
+        """Which concept a normalised text is a name of, in the singular or plural, however its parts are joined.
+
+        Example:
+            >>> words = Vocabulary.from_names(["book", "bookshelf", "trash can"])
+            >>> words.number_of("book shelves"), words.number_of("trash-cans"), words.number_of("shelf")
+            (1, 2, None)
+        """
+        exact, joined = self._numbers
+        for known, word in ((exact, text), (exact, singular(text)), (joined, _joined(singular(text)))):
+            if word in known:
+                return known[word]
+        return None
+
+    @cached_property
+    def _numbers(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Numbers of the concepts by their names, and by these without spaces and hyphens; the first concept counts."""
+        names = [(word, number) for number, group in enumerate(self.synonyms) for word in group][::-1]
+        return dict(names), {_joined(word): number for word, number in names}
 
     def said(self, group: tuple[str, ...]) -> tuple[str, ...]:
         """The words of a group that models are asked for; all of them if that would be none."""
@@ -154,6 +175,10 @@ def check_groups(groups: Sequence[Sequence[str]]) -> None:
                     f"the word {word!r} is asked for twice, as {owners[word]!r} and as {group[0]!r}: remove one"
                 )
             owners[word] = group[0]
+
+
+def _joined(text: str) -> str:
+    return text.replace(" ", "").replace("-", "")
 
 
 def normalise(text: str) -> str:

@@ -328,6 +328,20 @@ class TestSpace:
         norms = segmenter.space.align(features).norm(dim=1)
         assert torch.allclose(norms, torch.tensor([1.0, 1.0, 0.0, 1.0, 1.0]), atol=1e-5)
 
+    @pytest.mark.parametrize(
+        ("text", "name", "same"),
+        [
+            ("footstool", "stool", True),
+            ("coffee table", "table", True),
+            ("vegetable", "table", False),
+            ("clamp", "lamp", False),
+        ],
+    )
+    def test_the_last_part_of_a_compound_says_what_it_is(
+        self, segmenter: OpenSegSegmenter, text: str, name: str, same: bool
+    ) -> None:
+        assert segmenter.space.means_the_same(text, name) is same
+
     def test_other_spaces_are_refused(self) -> None:
         with pytest.raises(OvsegError, match="openseg-rooms-v1/000000000000"):
             language_space("openseg-rooms-v1/000000000000")

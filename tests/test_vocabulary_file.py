@@ -131,6 +131,24 @@ def test_an_unknown_vocabulary_names_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("bookshelf", 1),
+        ("book shelves", 1),
+        ("book-shelf", 1),
+        ("books", 0),
+        ("trashcans", 2),
+        ("shelf", None),
+        ("boo kshelf", 1),
+        ("glasses", 3),
+    ],
+)
+def test_names_are_known_however_their_parts_are_joined(text: str, number: int | None) -> None:
+    words = Vocabulary((("book",), ("bookcase", "bookshelf"), ("trash can",), ("glasses",)))
+    assert words.number_of(text) == number
+
+
+@pytest.mark.parametrize(
     ("one", "several"),
     [
         ("washing machine", "washing machines"),

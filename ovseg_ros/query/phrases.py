@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.query.calibration import MAX_QUERIES, MAX_QUERY_LENGTH
 from ovseg_ros.query.colours import Colour, split_colour
-from ovseg_ros.vocabulary import Vocabulary, normalise, singular
+from ovseg_ros.vocabulary import Vocabulary, normalise
 
 ARTICLES = frozenset({"a", "an", "the", "some", "any", "my", "your"})
 PLACEHOLDERS = frozenset({"something", "anything", "thing", "things", "object", "objects", "one", "stuff"})
@@ -64,6 +64,6 @@ def _parse(query: str, vocabulary: Vocabulary) -> Phrase:
 
 
 def _group_of(name: str, vocabulary: Vocabulary) -> tuple[str, ...] | None:
-    """The vocabulary's words to ask for what ``name`` means, if it is one of them or the plural of one."""
-    wanted = (name, singular(name))
-    return next((vocabulary.said(group) for word in wanted for group in vocabulary.synonyms if word in group), None)
+    """The vocabulary's words to ask for what ``name`` means, if it is one of them."""
+    number = vocabulary.number_of(name)
+    return None if number is None else vocabulary.asked[number]

@@ -30,5 +30,6 @@ def release_device_memory() -> None:
 
 
 def fast_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 matrices much faster than float32 ones (it has AMX)."""
-    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+    """Whether this CPU multiplies bfloat16 matrices faster than float32 ones: much with AMX, somewhat with AVX-512."""
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("amx_bf16", False) or capabilities.get("avx512_bf16", False))

@@ -89,13 +89,16 @@ class OpenSegSpace:
         return SAME_MEANING_COSINE
 
     def means_the_same(self, text: str, name: str) -> bool:
-        """Whether ``name`` is among the nearest words of the text, of all that the table knows.
+        """Whether ``name`` is among the nearest words of the text, of all that the table knows, or its last part.
+
+        An armchair is a chair: the last part of an English compound says what it is, and the first is a word, too.
 
         Raises:
             OvsegError: no word of one of them is known.
         """
         vectors = self._table.encode([text, name])
-        return self._meanings([text], vectors[:1])[0].reach <= float(vectors[0] @ vectors[1]) + TIE
+        near = self._meanings([text], vectors[:1])[0].reach <= float(vectors[0] @ vectors[1]) + TIE
+        return near or (text.endswith(name) and self._table.knows(text.removesuffix(name).strip()))
 
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
         """N texts -> (N, 256) float32 on the CPU, unit norm.

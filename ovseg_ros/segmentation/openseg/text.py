@@ -80,6 +80,10 @@ class TextTable:
         rows = self._rows[ids].float()
         return functional.normalize(rows[rows.any(dim=1)], dim=1)
 
+    def knows(self, word: str) -> bool:
+        """Whether the table has a vector of its own for a whole word."""
+        return len(word) >= SHORTEST_WORD and word.isalpha() and self._tokenizer.token_to_id(word) is not None
+
     def encode(self, texts: Sequence[str]) -> torch.Tensor:
         """N phrases -> (N, D) float32 of unit norm.
 
