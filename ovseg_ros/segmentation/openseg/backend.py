@@ -35,7 +35,7 @@ class OpenSegSegmenter:
     Example:
         >>> segmenter = OpenSegSegmenter(device="cpu")
         >>> segmenter(torch.zeros(240, 320, 3, dtype=torch.uint8)).features.shape
-        torch.Size([256, 36, 48])
+        torch.Size([256, 48, 64])
     """
 
     def __init__(
