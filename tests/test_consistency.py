@@ -193,6 +193,8 @@ def test_a_room_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> Non
 class Floor(OpenOracle):
     """Says "floor" everywhere if it sees depth, and "wall" if it sees colours alone."""
 
+    sees_depth = True
+
     def __init__(self) -> None:
         super().__init__(RoomSequence.class_names)
 
