@@ -18,7 +18,7 @@ from ovseg_ros.segmentation.openseg.model import OpenSeg, OpenSegConfig, depth_p
 from ovseg_ros.segmentation.openseg.prediction import features_at
 from ovseg_ros.segmentation.openseg.space import WEIGHTS_FILE
 from ovseg_ros.segmentation.openseg.text import TextTable
-from ovseg_ros.segmentation.openseg.weights_file import ModelCard, read_card, save_weights
+from ovseg_ros.segmentation.openseg.weights_file import ModelCard, load_weights, read_card, save_weights
 from ovseg_ros.training import openseg
 from ovseg_ros.training.augmentation import Augmentation, random_depths
 from ovseg_ros.training.batches import Settings, TrainingViews, batches, class_weights
@@ -150,9 +150,27 @@ def test_weights_without_depth_start_a_model_with_it(words: TrainingWords, tmp_p
     with torch.inference_mode():
         seen = trainer.average(torch.cat((images, depth_planes(depth)), dim=1)).regions
         assert torch.allclose(seen, plain.average(images).regions, atol=1e-5), "depth counts for nothing at first"
-    seeing = saved(SEEING, tmp_path / "seeing.safetensors")
+
+
+def test_weights_with_depth_start_a_model_without(words: TrainingWords, tmp_path: Path) -> None:
+    file = saved(SEEING, tmp_path / "seeing.safetensors")
+    plain = Trainer(Settings(1, model=BLIND), words, torch.ones(words.classes), False)
+    plain.start_from(file)
+    images = torch.rand(2, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
+    depth = torch.full((2, HEIGHT, WIDTH), 2.0)
+    seeing, _ = load_weights(file)
+    with torch.inference_mode():
+        found = plain.average(images).cells
+        unseen, seen = (seeing(torch.cat((images, depth_planes(d)), dim=1)).cells for d in (0 * depth, depth))
+    assert torch.allclose(found, unseen, atol=1e-5), "as before for images without depth"
+    assert (seen - unseen).abs().max() > 1e-3
+
+
+def test_other_layers_start_nothing(words: TrainingWords, tmp_path: Path) -> None:
+    file = saved(SEEING, tmp_path / "seeing.safetensors")
+    other = Trainer(Settings(1, model=replace(SEEING, queries=7)), words, torch.ones(words.classes), False)
     with pytest.raises(OvsegError, match="other sizes"):
-        plain.start_from(seeing)
+        other.start_from(file)
 
 
 def test_frames_are_shown_with_their_depth(tmp_path: Path) -> None:

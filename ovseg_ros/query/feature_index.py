@@ -230,7 +230,7 @@ class FeatureIndex:
     def _compared(self, chunks: Sequence[torch.Tensor], norms: torch.Tensor) -> _Background:
         texts, owners = self._rivals
         feature_bytes = self._chunks[0].shape[1] * self._chunks[0].element_size() if self._chunks else 0
-        keep = 4 * len(self.negatives) <= KEPT_SHARE * feature_bytes
+        keep = torch.float32.itemsize * len(self.negatives) <= KEPT_SHARE * feature_bytes
         against, concepts = [], []
         for logits in self._cosines(texts, chunks, norms):
             best = best_of(logits, owners)

@@ -158,7 +158,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--long-side", type=int, default=OpenSegConfig.long_side, help="pixels that the model works at, a multiple of 4"
     )
-    parser.add_argument("--depth", action="store_true", help="let the model look at depth, where views have it, too")
+    parser.add_argument("--depth", action="store_true", help="let the model look at depth, too; all views must have it")
     parser.add_argument("--checkpoint", type=Path, help="default: OUT with .checkpoint added")
     parser.add_argument("--init", type=Path, help="weights file to start from, such as the packaged one")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")

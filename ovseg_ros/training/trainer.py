@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.segmentation.openseg.model import DEPTH_PLANES, OpenSeg, spread_regions
+from ovseg_ros.segmentation.openseg.model import COLOURS, DEPTH_PLANES, OpenSeg, spread_regions
 from ovseg_ros.segmentation.openseg.weights_file import load_weights
 from ovseg_ros.training import losses
 from ovseg_ros.training.batches import Batch, Settings, step_generator
@@ -117,21 +117,20 @@ class Trainer:
     def start_from(self, weights: Path) -> None:
         """Take the weights of a finished run as the first ones of this.
 
-        That run may have worked at another resolution, and without depth, which then counts for nothing at first.
+        That run may have worked at another resolution. Where only this one looks at depth, depth counts for nothing at
+        first; where only that one did, the model goes on as it was for images without depth.
 
         Raises:
             OvsegError: the file can't be used, or its model has other sizes.
         """
         model, card = load_weights(weights)
         wanted = self.settings.model
-        like = replace(card.config, region_share=wanted.region_share, long_side=wanted.long_side)
+        like = replace(card.config, region_share=wanted.region_share, long_side=wanted.long_side, depth=wanted.depth)
         state = model.state_dict()
-        if wanted.depth and not like.depth:
-            like = replace(like, depth=True)
-            colours = state[FIRST_LAYER]
-            state[FIRST_LAYER] = torch.cat(
-                (colours, colours.new_zeros(len(colours), DEPTH_PLANES, *colours.shape[2:])), 1
-            )
+        if wanted.depth != card.config.depth:
+            colours = state[FIRST_LAYER][:, :COLOURS]
+            unread = colours.new_zeros(len(colours), DEPTH_PLANES * wanted.depth, *colours.shape[2:])
+            state[FIRST_LAYER] = torch.cat((colours, unread), dim=1)
         if like != wanted:
             raise OvsegError(f"{weights} holds a model of other sizes than this run's: start without --init")
         for target in (self.model, self.average):
