@@ -3,12 +3,12 @@
 
     OMP_NUM_THREADS=1 python benchmarks/query_latency.py --voxels 500000 --queries 200 --json
 
-The session holds a map of so many voxels with features of the embedded model's width: patches of its classes, with
-noise. A room beside them is mapped with the embedded model meanwhile, at the rate given or as fast as it goes, so that
+The session holds a map of so many voxels or more, a generated room as the embedded model sees it, beside itself as
+often as needed. Another room is mapped with the same model meanwhile, at the rate given or as fast as it goes, so that
 almost every question meets a map that has changed since the last one. `mapping` are questions for the words of the
-vocabulary, `unknown` for other words, for which all features must be read. `quiet` are questions to the same map when
-nothing is integrated. `cpu_ms` is the asking thread's own work: on a busy machine that is what the figures of two
-versions can be compared by; waiting for the frame that is being fused isn't in it.
+vocabulary, `unknown` for other words, about which nothing is known before they are asked. `quiet` are questions to the
+same map when nothing is integrated. `cpu_ms` is the asking thread's own work: on a busy machine that is what the
+figures of two versions can be compared by; waiting for the frame that is being fused isn't in it.
 """
 
 from __future__ import annotations
@@ -27,51 +27,46 @@ from typing import Any
 import numpy as np
 import torch
 from fusion import positive
-from query import ROW
 from scenes import room_frame
 from tqdm import tqdm
 
 from ovseg_ros.evaluation.asked_words import OTHER_THINGS
+from ovseg_ros.geometry import pack_keys, unpack_keys
 from ovseg_ros.mapping import MappingConfig, SemanticMap, storage
 from ovseg_ros.ros.session import MapSession
 from ovseg_ros.segmentation import load_segmenter
-from ovseg_ros.types import Intrinsics, RgbdFrame, Segmentation, Segmenter
+from ovseg_ros.simulation import RoomSequence
+from ovseg_ros.types import Intrinsics, Segmenter, segment
 
 VIEWS = 16
-PATCH = 20
-"""Voxels along the edge of what is of one class."""
+SEED = 9003
+"""Of the room that the large map consists of."""
 
-NOISE = 0.03
+APART = 10
+"""Voxels between it and itself."""
+
 FAR = 100.0
-"""Metres between the large map and the room."""
+"""Metres between the large map and the room that is mapped meanwhile."""
 
 PERCENTILES = (50, 95, 99)
 
 
 def large_map(voxels: int, segmenter: Segmenter) -> SemanticMap:
-    """A plane of exactly so many voxels, patches of classes, from one image in which each pixel is a voxel."""
-    voxel_size = MappingConfig().voxel_size
-    height = -(-voxels // ROW)
-    depth = torch.ones(height * ROW)
-    depth[voxels:] = float("nan")
-    pose = torch.eye(4, dtype=torch.float64)
-    pose[0, 3] = FAR
-    generator = torch.Generator().manual_seed(0)
-    frame = RgbdFrame(
-        rgb=torch.randint(256, (height, ROW, 3), generator=generator, dtype=torch.uint8),
-        depth=depth.view(height, ROW),
-        intrinsics=Intrinsics(1 / voxel_size, 1 / voxel_size, 0.0, 0.0, ROW, height),
-        pose=pose,
-        stamp_ns=0,
+    """At least so many voxels: a generated room as the model sees it, beside itself as often as needed."""
+    room = SemanticMap(space=segmenter.space.id, vocabulary=segmenter.vocabulary)
+    for frame in tqdm(RoomSequence(SEED), desc="room", unit="frame", disable=None):
+        room.integrate(frame, segment(segmenter, frame))
+        if room.voxel_count >= voxels:
+            break
+    copies = -(-voxels // room.voxel_count)
+    indices = unpack_keys(room.keys)
+    indices[:, 0] += round(FAR / room.config.voxel_size)
+    pitch = torch.tensor([int(indices[:, 0].max() - indices[:, 0].min()) + APART, 0, 0])
+    columns = {name: column.repeat(copies, *[1] * (column.dim() - 1)) for name, column in room.columns.items()}
+    columns["keys"] = pack_keys(indices + pitch * torch.arange(copies)[:, None, None]).flatten()
+    return SemanticMap.from_columns(
+        columns, config=room.config, space=room.space, vocabulary=room.vocabulary, revision=room.revision
     )
-    words = segmenter.space.encode_text(segmenter.vocabulary.names)
-    patches = torch.randint(len(words), (-(-height // PATCH), -(-ROW // PATCH)), generator=generator)
-    classes = patches.repeat_interleave(PATCH, 0).repeat_interleave(PATCH, 1)[:height, :ROW]
-    features = words[classes].permute(2, 0, 1).contiguous()
-    features += NOISE * torch.randn(features.shape, generator=generator)
-    semantic_map = SemanticMap(space=segmenter.space.id, vocabulary=segmenter.vocabulary)
-    semantic_map.integrate(frame, Segmentation(features, segmenter.space.id))
-    return semantic_map
 
 
 class Mapping:

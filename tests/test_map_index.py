@@ -8,51 +8,21 @@ import numpy as np
 import pytest
 import torch
 from mapping_scenes import SPACE, random_frame, random_map, random_segmentation
+from random_spaces import Directions, DirectSpace, RandomSpace
 
 from ovseg_ros.mapping import MappingConfig, SemanticMap
 from ovseg_ros.mapping.online_compression import FIT_FRAMES
-from ovseg_ros.query import feature_index, label_voxels, score_voxels, similarity
-from ovseg_ros.query.feature_index import FEW_TEXTS, FeatureIndex
+from ovseg_ros.query import background, label_voxels, score_voxels
+from ovseg_ros.query.background import Background
+from ovseg_ros.query.feature_index import FeatureIndex
 from ovseg_ros.query.map_index import MapIndex
+from ovseg_ros.query.rows import SPARE, with_room
 from ovseg_ros.query.similarity import competitors
+from ovseg_ros.query.unit_features import FEW_TEXTS, UnitFeatures
 from ovseg_ros.vocabulary import GENERIC_NEGATIVES, Vocabulary
 
 VOCABULARY = Vocabulary.from_names(["chair", "table", "lamp"], synonyms={"chair": ["seat"]})
 QUERIES = ["chair", "table", "zebra", "seat"]
-
-
-class RandomSpace:
-    """Every word has a direction of its own."""
-
-    id = SPACE
-    logit_scale = 30.0
-    same_meaning = 1.1
-
-    def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
-        return torch.stack([self._direction(text) for text in texts])
-
-    def align(self, features: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.normalize(features.float(), dim=1)
-
-    @staticmethod
-    def _direction(text: str) -> torch.Tensor:
-        seed = torch.Generator().manual_seed(sum(map(ord, text)))
-        return torch.nn.functional.normalize(torch.randn(4, generator=seed), dim=0)
-
-
-class DirectSpace(RandomSpace):
-    """The same, and the map is read as it is stored."""
-
-    compares_directly = True
-
-
-class Directions(DirectSpace):
-    """The same in 64 dimensions."""
-
-    @staticmethod
-    def _direction(text: str) -> torch.Tensor:
-        seed = torch.Generator().manual_seed(sum(map(ord, text)))
-        return torch.nn.functional.normalize(torch.randn(64, generator=seed), dim=0)
 
 
 CONFIGS = {
@@ -70,7 +40,7 @@ NOTHING, EVERYTHING = 0.0, 1e3
 @pytest.fixture(params=[NOTHING, EVERYTHING], ids=["read", "kept"])
 def kept_share(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> float:
     """Without and with kept logits of the vocabulary's concepts, whatever the size of the features."""
-    monkeypatch.setattr(feature_index, "KEPT_SHARE", request.param)
+    monkeypatch.setattr(background, "KEPT_SHARE", request.param)
     return float(request.param)
 
 
@@ -150,7 +120,7 @@ def test_a_direct_index_copies_no_features():
     semantic_map = filled(CONFIGS["float32"])
     index = MapIndex(semantic_map, DirectSpace(), competitors(VOCABULARY))
     stored = next(semantic_map.feature_chunks()).data_ptr()
-    assert index._chunks[0].data_ptr() == stored
+    assert index._features.chunks[0].data_ptr() == stored
 
 
 @pytest.mark.parametrize("space", [RandomSpace(), DirectSpace()], ids=["aligned", "direct"])
@@ -223,13 +193,13 @@ def test_known_words_are_answered_without_reading_the_features(kept_share, monke
     semantic_map, space = filled(CONFIGS["float32"]), DirectSpace()
     expected = score_voxels(semantic_map, space, ["chair", "table"])
     read: list[int] = []
-    products = FeatureIndex._products
+    cosines = UnitFeatures.cosines
 
-    def watched(index, texts, chunks, norms):
+    def watched(features, texts):
         read.append(len(texts))
-        return products(index, texts, chunks, norms)
+        return cosines(features, texts)
 
-    monkeypatch.setattr(FeatureIndex, "_products", watched)
+    monkeypatch.setattr(UnitFeatures, "cosines", watched)
     assert torch.equal(score_voxels(semantic_map, space, ["chair", "table"]), expected)
     assert read == ([] if kept_share else [3])
     score_voxels(semantic_map, space, ["zebra"])
@@ -243,33 +213,29 @@ def test_what_is_kept_takes_a_quarter_of_the_features_memory_at_most():
         space = Directions()
         index = FeatureIndex([features], space, negatives, torch.device("cpu"))
         assert index.probabilities([["word3"]]).shape == (1, 50)
-        assert (index._background.concepts is not None) is kept
+        assert (index._background._kept is not None) is kept
 
 
-def test_what_is_kept_grows_and_shrinks_with_the_map(monkeypatch):
-    monkeypatch.setattr(feature_index, "KEPT_SHARE", EVERYTHING)
-    rng, space, semantic_map = np.random.default_rng(5), DirectSpace(), filled(CONFIGS["float32"])
-    for change in (
-        lambda: semantic_map.integrate(random_frame(rng, distance=1.0), random_segmentation(rng)),
-        lambda: semantic_map.remove(semantic_map.keys[50:].clone()),
-    ):
-        score_voxels(semantic_map, space, ["table"])
-        change()
-        score_voxels(semantic_map, space, ["table"])
-        width = similarity.map_index(semantic_map, space)._background.concepts.shape[1]
-        assert semantic_map.voxel_count <= width <= 2 * feature_index.SPARE * semantic_map.voxel_count
+@pytest.mark.parametrize("dim", [0, 1])
+def test_there_is_room_for_more_but_not_for_far_more(dim):
+    values = torch.rand(10, 10)
+    assert with_room(values, 10, dim) is values and with_room(values, 4, dim) is values
+    for count in (3, 11, 500):
+        roomy = with_room(values, count, dim)
+        assert count <= roomy.shape[dim] <= SPARE * count
+        kept = min(count, 10)
+        assert torch.equal(roomy.narrow(dim, 0, kept), values.narrow(dim, 0, kept))
 
 
 def test_following_compares_only_what_has_changed(monkeypatch):
     compared: list[int] = []
+    compare = Background._compared
 
-    background = FeatureIndex._compared
+    def watched(background, features, keep):
+        compared.append(len(features))
+        return compare(background, features, keep)
 
-    def watched(index, chunks, norms):
-        compared.append(sum(map(len, chunks)))
-        return background(index, chunks, norms)
-
-    monkeypatch.setattr(FeatureIndex, "_compared", watched)
+    monkeypatch.setattr(Background, "_compared", watched)
     rng, space, semantic_map = np.random.default_rng(5), DirectSpace(), filled(CONFIGS["float32"])
     score_voxels(semantic_map, space, ["table"])
     before = semantic_map.voxel_count

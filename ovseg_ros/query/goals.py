@@ -117,10 +117,10 @@ def _voxels_of(semantic_map: SemanticMap, space: LanguageSpace, match: Match, mi
     if match.object_id != NO_OBJECT:
         return unpack_keys(semantic_map.objects.voxels_of(match.object_id)).cpu().numpy()
     phrases = parse_queries(match.query, semantic_map.vocabulary)
-    keys = []
+    keys, needed = [], min(min_score, VOXEL_SCORE)
     for part in semantic_map.parts():
-        scores = noun_scores(part, space, phrases) if phrases[0].names else colour_scores(part, phrases)
-        keys.append(part.keys[scores[0] >= min(min_score, VOXEL_SCORE)].cpu())
+        scores = noun_scores(part, space, phrases, needed) if phrases[0].names else colour_scores(part, phrases)
+        keys.append(part.keys[scores[0] >= needed].cpu())
     chosen = torch.cat(keys)
     components = connected_voxels(chosen.numpy(), MAX_GAP)
     cells, size = unpack_keys(chosen).numpy(), semantic_map.config.voxel_size

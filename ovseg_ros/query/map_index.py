@@ -50,9 +50,9 @@ class MapIndex(FeatureIndex):
         """(..., M) values of feature voxels -> (..., N) values of voxels."""
         return values if self._rows is None else values[..., self._rows]
 
-    def probabilities(self, groups: Sequence[Sequence[str]]) -> torch.Tensor:
+    def probabilities(self, groups: Sequence[Sequence[str]], at_least: float = 0.0) -> torch.Tensor:
         """(Q, N) float32 in 0..1: `FeatureIndex.probabilities` of the voxels."""
-        return self.expand(super().probabilities(groups))
+        return self.expand(super().probabilities(groups, at_least))
 
 
 def space_of(semantic_map: SemanticMap, space: LanguageSpace) -> LanguageSpace:

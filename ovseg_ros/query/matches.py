@@ -104,10 +104,11 @@ def find(
     phrases = parse_queries(queries, semantic_map.vocabulary)
     space = space_of(semantic_map, space)
     found: list[list[Candidates]] = [[] for _ in phrases]
+    needed = min(min_score, VOXEL_SCORE)
     for part in semantic_map.parts():
-        nouns, colours = noun_scores(part, space, phrases), colour_scores(part, phrases)
+        nouns, colours = noun_scores(part, space, phrases, needed), colour_scores(part, phrases)
         for candidates, phrase, noun, colour in zip(found, phrases, nouns, colours, strict=True):
-            candidates.append(_candidates(part, phrase, noun, colour, min(min_score, VOXEL_SCORE)))
+            candidates.append(_candidates(part, phrase, noun, colour, needed))
     return tuple(
         entry
         for phrase, parts in zip(phrases, found, strict=True)
@@ -188,7 +189,7 @@ def matches_of(
     best = good[np.lexsort((-counts[good], -scores[good]))][:max_matches]
     matches = []
     for component in best:
-        own = torch.from_numpy(components == component)
+        own = torch.from_numpy(np.flatnonzero(components == component))
         keys, score = candidates.keys[own], float(scores[component])
         owner = _main_object(objects, keys.to(semantic_map.device))
         match = _match(query, score, keys, candidates.last_seen[own], voxel_size, owner)
@@ -230,10 +231,10 @@ def _match(
     query: str, score: float, keys: torch.Tensor, last_seen: torch.Tensor, voxel_size: float, object_id: int
 ) -> Match:
     """Describe (n,) voxels."""
-    # In the order of the keys, so that of voxels equally near the middle the same is chosen, whatever the map's rows.
-    indices = unpack_keys(keys.sort().values)
-    middle = indices.double().mean(dim=0)
-    nearest = indices[(indices - middle).square().sum(dim=1).argmin()]
+    indices = unpack_keys(keys)
+    apart = (indices - indices.double().mean(dim=0)).square().sum(dim=1)
+    # Of voxels equally near the middle that with the lowest key, whatever the map's rows.
+    nearest = unpack_keys(keys[apart == apart.min()].min())
     extent = indices.amax(dim=0) - indices.amin(dim=0) + 1
     x, y, z = (nearest.double() * voxel_size).tolist()
     dx, dy, dz = (extent.double() * voxel_size).tolist()

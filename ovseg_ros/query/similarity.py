@@ -32,17 +32,20 @@ def competitors(vocabulary: Vocabulary) -> tuple[tuple[str, ...], ...]:
     return (*vocabulary.asked, *((word,) for word in GENERIC_NEGATIVES if word not in known))
 
 
-def noun_scores(semantic_map: SemanticMap, space: LanguageSpace, phrases: Sequence[Phrase]) -> torch.Tensor:
+def noun_scores(
+    semantic_map: SemanticMap, space: LanguageSpace, phrases: Sequence[Phrase], at_least: float = 0.0
+) -> torch.Tensor:
     """(Q, N) float32 in 0..1: softmax probability of each phrase's noun against the words it competes with.
 
-    The space is that from `space_of`. A phrase without a noun fits every voxel: 1.
+    The space is that from `space_of`. A phrase without a noun fits every voxel: 1. What is less than ``at_least`` may
+    come out as anything less than that.
     """
     index = map_index(semantic_map, space)
     nouns = [i for i, phrase in enumerate(phrases) if phrase.names]
     if not (nouns and semantic_map.voxel_count):
         return torch.ones(len(phrases), semantic_map.voxel_count, device=semantic_map.device)
     groups = [with_synonyms(phrases[i].names, semantic_map.vocabulary, space) for i in nouns]
-    probabilities = index.probabilities(groups)
+    probabilities = index.probabilities(groups, at_least)
     if len(nouns) == len(phrases):
         return probabilities
     scores = torch.ones(len(phrases), semantic_map.voxel_count, device=semantic_map.device)
