@@ -15,8 +15,9 @@ from ovseg_ros.evaluation import Confusion, VoxelTruth, transfer_labels, voxel_t
 from ovseg_ros.evaluation.images import LabelledImage, score_images
 from ovseg_ros.evaluation.labelling import ImageLabeller
 from ovseg_ros.evaluation.oracle import OracleSpace
+from ovseg_ros.evaluation.results import without_nan
 from ovseg_ros.evaluation.rooms import main
-from ovseg_ros.evaluation.scenes import SceneScore, format_report, report, score_scene, without_nan
+from ovseg_ros.evaluation.scenes import SceneScore, format_report, report, score_scene
 from ovseg_ros.evaluation.voxel_truth import View, sample_surface, seen_in_any
 from ovseg_ros.geometry import pack_keys
 from ovseg_ros.mapping import MappingConfig

@@ -9,7 +9,6 @@ these words, and things that no room has are asked for.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -19,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ovseg_ros.errors import OvsegError
 from ovseg_ros.evaluation.arguments import image_size, positive
 from ovseg_ros.evaluation.confusion import Confusion
+from ovseg_ros.evaluation.results import show
 from ovseg_ros.evaluation.transfer import transfer_labels
 from ovseg_ros.evaluation.voxel_truth import voxel_truth
 from ovseg_ros.mapping import MappingConfig, SemanticMap
@@ -71,16 +70,7 @@ class Overlaps:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
-    options = _parse(arguments)
-    try:
-        results = score(load_segmenter(options.backend, "cpu"), options)
-    except OvsegError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(
-        json.dumps(results) if options.json else "\n".join(f"{name:28} {value:.3f}" for name, value in results.items())
-    )
-    return 0
+    return show(lambda options: score(load_segmenter(options.backend, "cpu"), options), _parse(arguments), _as_text)
 
 
 def score(segmenter: Segmenter, options: argparse.Namespace) -> dict[str, Any]:
@@ -124,6 +114,10 @@ def _found(semantic_map: SemanticMap, space: LanguageSpace, texts: Sequence[str]
 
 def _is_taken(word: str, vocabulary: Vocabulary, space: LanguageSpace) -> bool:
     return len(with_synonyms((word,), vocabulary, space)) > 1
+
+
+def _as_text(results: dict[str, Any]) -> str:
+    return "\n".join(f"{name:28} {value:.3f}" for name, value in results.items())
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

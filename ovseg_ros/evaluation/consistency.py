@@ -9,7 +9,6 @@ label images go the same way: what their numbers lack is the cost of voxels and 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -23,7 +22,8 @@ from tqdm import tqdm
 
 from ovseg_ros.errors import OvsegError
 from ovseg_ros.evaluation.arguments import image_size, positive
-from ovseg_ros.evaluation.scenes import TruthSequence, without_nan
+from ovseg_ros.evaluation.results import show
+from ovseg_ros.evaluation.scenes import TruthSequence
 from ovseg_ros.evaluation.voxel_truth import VoxelTruth, voxel_truth
 from ovseg_ros.geometry import pack_keys, transform_points, unproject, voxel_indices
 from ovseg_ros.segmentation import PixelLabeller, load_segmenter, look_also_for
@@ -185,14 +185,7 @@ def true_labels(frame: RgbdFrame) -> torch.Tensor:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
-    options = _parse(arguments)
-    try:
-        results = _score(options)
-    except OvsegError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(json.dumps(without_nan(results), indent=1) if options.json else _as_text(results))
-    return 0
+    return show(_score, _parse(arguments), _as_text)
 
 
 def _score(options: argparse.Namespace) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Run as ``python -m ovseg_ros.evaluation.presence RECORDING --concepts chair sofa
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +20,7 @@ from ovseg_ros.errors import OvsegError
 from ovseg_ros.evaluation.arguments import positive
 from ovseg_ros.evaluation.presence_counts import PresenceCounts
 from ovseg_ros.evaluation.presence_masks import ConceptFinder, LabelledView, Masks
-from ovseg_ros.evaluation.scenes import without_nan
+from ovseg_ros.evaluation.results import show
 from ovseg_ros.segmentation import load_segmenter
 from ovseg_ros.simulation import RoomSequence
 from ovseg_ros.types import InvalidFrameError, PromptedSegmenter, Segmenter
@@ -79,14 +78,7 @@ def score_presence(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
-    options = _parse(arguments)
-    try:
-        results = _score(options)
-    except OvsegError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(json.dumps(without_nan(results), indent=1) if options.json else _as_text(results))
-    return 0
+    return show(_score, _parse(arguments), _as_text)
 
 
 def _score(options: argparse.Namespace) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Run as ``python -m ovseg_ros.evaluation.rooms --rooms 10 --seed 9000``.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -15,12 +14,12 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from ovseg_ros.errors import OvsegError
 from ovseg_ros.evaluation.arguments import image_size, positive
 from ovseg_ros.evaluation.images import LabelledImage, score_images
 from ovseg_ros.evaluation.labelling import ImageLabeller
 from ovseg_ros.evaluation.oracle import OracleSpace
-from ovseg_ros.evaluation.scenes import format_classes, format_report, report, score_scene, without_nan
+from ovseg_ros.evaluation.results import show
+from ovseg_ros.evaluation.scenes import format_classes, format_report, report, score_scene
 from ovseg_ros.mapping import MappingConfig
 from ovseg_ros.segmentation import load_segmenter
 from ovseg_ros.simulation import RoomSequence
@@ -31,13 +30,7 @@ from ovseg_ros.vocabulary import Vocabulary
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     options = _parse(arguments)
-    try:
-        results = _score_images(options) if options.images else _score_maps(options)
-    except OvsegError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(json.dumps(without_nan(results), indent=1) if options.json else _as_text(results))
-    return 0
+    return show(_score_images if options.images else _score_maps, options, _as_text)
 
 
 def _score_maps(options: argparse.Namespace) -> dict[str, Any]:

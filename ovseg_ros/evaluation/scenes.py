@@ -146,17 +146,6 @@ def format_classes(per_class: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def without_nan(value: Any) -> Any:
-    """The same structure with None for NaN, which JSON can't say."""
-    if isinstance(value, dict):
-        return {key: without_nan(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [without_nan(entry) for entry in value]
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    return value
-
-
 def _mean(values: list[float]) -> float:
     known = [value for value in values if not math.isnan(value)]
     return sum(known) / len(known) if known else math.nan

@@ -6,9 +6,9 @@ Run as ``python -m ovseg_ros.evaluation.surface RECORDING MAP``.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from ovseg_ros.datasets import LAYOUTS, Recording, open_sequence
 from ovseg_ros.errors import OvsegError
+from ovseg_ros.evaluation.results import show
 from ovseg_ros.geometry import transform_points, unproject
 from ovseg_ros.mapping import SemanticMap, storage
 from ovseg_ros.types import InvalidFrameError, RgbdFrame
@@ -47,20 +48,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--dataset", choices=("auto", *LAYOUTS, "rosbag"), default="auto", help="layout of the recording"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(arguments)
-    try:
-        semantic_map = storage.load(options.map)
-        sequence = open_sequence(options.recording, options.dataset)
-        distances = surface_distances(semantic_map, _readable(sequence))
-        if not len(distances):
-            raise OvsegError(f"{options.recording} has no depth within the map's range")
-    except OvsegError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    voxels = float(np.median(distances)) / semantic_map.config.voxel_size
-    result = {"points": len(distances), "median_metres": float(np.median(distances)), "median_voxels": voxels}
-    print(json.dumps(result) if options.json else f"median distance {voxels:.3f} voxels over {len(distances)} points")
-    return 0
+    return show(_score, parser.parse_args(arguments), _as_text)
+
+
+def _score(options: argparse.Namespace) -> dict[str, Any]:
+    semantic_map = storage.load(options.map)
+    distances = surface_distances(semantic_map, _readable(open_sequence(options.recording, options.dataset)))
+    if not len(distances):
+        raise OvsegError(f"{options.recording} has no depth within the map's range")
+    median = float(np.median(distances))
+    voxels = median / semantic_map.config.voxel_size
+    return {"points": len(distances), "median_metres": median, "median_voxels": voxels}
+
+
+def _as_text(results: dict[str, Any]) -> str:
+    return f"median distance {results['median_voxels']:.3f} voxels over {results['points']} points"
 
 
 def _readable(sequence: Recording) -> Iterable[RgbdFrame]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ from ovseg_ros.evaluation.image_eval.report import RESULTS_FILE, as_text, tabula
 from ovseg_ros.evaluation.image_eval.rooms import write_rooms
 from ovseg_ros.evaluation.images import LabelledImage, score_images
 from ovseg_ros.evaluation.labelling import Ensemble, ImageLabeller
-from ovseg_ros.evaluation.scenes import without_nan
+from ovseg_ros.evaluation.results import show
 from ovseg_ros.evaluation.semseg.tables import versions
 from ovseg_ros.segmentation import load_segmenter
 from ovseg_ros.types import InvalidFrameError
@@ -29,16 +28,14 @@ from ovseg_ros.types import InvalidFrameError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0, or 1 with one line that says what failed."""
     options = _parse(arguments)
-    try:
-        if options.rooms:
-            seeds = range(options.seed, options.seed + options.rooms)
-            write_rooms(options.folder, tqdm(seeds, "rooms", disable=None), options.views, options.size)
-        results = _evaluate(options)
-    except OvsegError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(json.dumps(without_nan(results)) if options.json else f"{as_text(results)}\n\n{_out(options) / RESULTS_FILE}")
-    return 0
+    return show(_score, options, lambda results: f"{as_text(results)}\n\n{_out(options) / RESULTS_FILE}")
+
+
+def _score(options: argparse.Namespace) -> dict[str, Any]:
+    if options.rooms:
+        seeds = range(options.seed, options.seed + options.rooms)
+        write_rooms(options.folder, tqdm(seeds, "rooms", disable=None), options.views, options.size)
+    return _evaluate(options)
 
 
 def _evaluate(options: argparse.Namespace) -> dict[str, Any]:

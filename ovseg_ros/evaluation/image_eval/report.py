@@ -10,7 +10,8 @@ from typing import Any
 
 from ovseg_ros.evaluation.images import ImageScores
 from ovseg_ros.evaluation.protocols import METRICS
-from ovseg_ros.evaluation.scenes import format_classes, without_nan
+from ovseg_ros.evaluation.results import without_nan
+from ovseg_ros.evaluation.scenes import format_classes
 from ovseg_ros.evaluation.semseg.picture import confusion_picture
 from ovseg_ros.files import write_text
 from ovseg_ros.visualization import write_picture

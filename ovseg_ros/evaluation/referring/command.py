@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,14 +10,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ovseg_ros.errors import OvsegError
 from ovseg_ros.evaluation.arguments import positive
 from ovseg_ros.evaluation.referring.latency import crowded_scene, latency
 from ovseg_ros.evaluation.referring.queries import RoomQuestions
 from ovseg_ros.evaluation.referring.score import Outcome, ask, summary
 from ovseg_ros.evaluation.referring.things import Thing
 from ovseg_ros.evaluation.referring.true_scene import TrueScene
-from ovseg_ros.evaluation.scenes import without_nan
+from ovseg_ros.evaluation.results import show
 from ovseg_ros.mapping import MappingConfig
 from ovseg_ros.pipeline import build_map
 from ovseg_ros.referring import Boxes, MapScene, Scene
@@ -32,22 +30,19 @@ TIMED = 500
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit status."""
-    options = _parse(arguments)
-    try:
-        outcomes, wrong = _ask_rooms(options)
-        results = {
-            "scene": options.scene,
-            **({"backend": options.backend, "frames": options.frames} if options.scene == "map" else {}),
-            "seeds": list(range(options.seed, options.seed + options.rooms)),
-            **summary(outcomes),
-            "milliseconds": _time(outcomes, options),
-            "wrong": wrong,
-        }
-    except OvsegError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(json.dumps(without_nan(results), indent=1) if options.json else _as_text(results))
-    return 0
+    return show(_score, _parse(arguments), _as_text)
+
+
+def _score(options: argparse.Namespace) -> dict[str, Any]:
+    outcomes, wrong = _ask_rooms(options)
+    return {
+        "scene": options.scene,
+        **({"backend": options.backend, "frames": options.frames} if options.scene == "map" else {}),
+        "seeds": list(range(options.seed, options.seed + options.rooms)),
+        **summary(outcomes),
+        "milliseconds": _time(outcomes, options),
+        "wrong": wrong,
+    }
 
 
 def _ask_rooms(options: argparse.Namespace) -> tuple[list[Outcome], list[dict[str, Any]]]:

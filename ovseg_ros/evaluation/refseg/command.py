@@ -17,6 +17,7 @@ from ovseg_ros.evaluation.refseg.refsegrs import RefSegRs
 from ovseg_ros.evaluation.refseg.rrsisd import Rrsisd
 from ovseg_ros.evaluation.refseg.samples import SPLITS, RefDataset
 from ovseg_ros.evaluation.refseg.score import PUBLISHED_SIZE, evaluate
+from ovseg_ros.evaluation.results import show
 from ovseg_ros.segmentation import load_referrer
 
 DATASETS: Mapping[str, Callable[[Path, str], RefDataset]] = {"rrsisd": Rrsisd, "refsegrs": RefSegRs}
@@ -24,36 +25,34 @@ DATASETS: Mapping[str, Callable[[Path, str], RefDataset]] = {"rrsisd": Rrsisd, "
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit status."""
-    options = _parse(arguments)
-    try:
-        dataset = DATASETS[options.dataset](options.path.expanduser(), options.split)
-        referrer = load_referrer(options.backend, options.device, options.weights)
-        scores = evaluate(
-            dataset,
-            referrer,
-            limit=options.limit,
-            size=options.size,
-            progress=lambda numbers: tqdm(numbers, unit="expression", disable=None, file=sys.stderr),
-        )
-        results: dict[str, Any] = {
-            "dataset": options.dataset,
-            "split": options.split,
-            "backend": options.backend,
-            "size": options.size,
-            "samples": len(scores.unions),
-            **scores.table(),
-        }
-        if options.out is not None:
-            of_each = [
-                {"image": sample.image.name, "expression": sample.expression, "iou": float(iou)}
-                for sample, iou in zip(dataset.samples, scores.ious, strict=False)
-            ]
-            _write(options.out, {**results, "of_each": of_each})
-    except OvsegError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(json.dumps(results) if options.json else _as_text(results))
-    return 0
+    return show(_score, _parse(arguments), _as_text)
+
+
+def _score(options: argparse.Namespace) -> dict[str, Any]:
+    dataset = DATASETS[options.dataset](options.path.expanduser(), options.split)
+    referrer = load_referrer(options.backend, options.device, options.weights)
+    scores = evaluate(
+        dataset,
+        referrer,
+        limit=options.limit,
+        size=options.size,
+        progress=lambda numbers: tqdm(numbers, unit="expression", disable=None, file=sys.stderr),
+    )
+    results: dict[str, Any] = {
+        "dataset": options.dataset,
+        "split": options.split,
+        "backend": options.backend,
+        "size": options.size,
+        "samples": len(scores.unions),
+        **scores.table(),
+    }
+    if options.out is not None:
+        of_each = [
+            {"image": sample.image.name, "expression": sample.expression, "iou": float(iou)}
+            for sample, iou in zip(dataset.samples, scores.ious, strict=False)
+        ]
+        _write(options.out, {**results, "of_each": of_each})
+    return results
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ovseg_ros.evaluation.scenes import without_nan
+from ovseg_ros.evaluation.results import without_nan
 from ovseg_ros.evaluation.search_volume.metrics import METRICS
 from ovseg_ros.evaluation.search_volume.tables import MODEL
 from ovseg_ros.evaluation.semseg.report import RESULTS_FILE, csv_text

@@ -11,7 +11,7 @@ from typing import Any
 
 import ovseg_ros
 from ovseg_ros.errors import OvsegError
-from ovseg_ros.evaluation.scenes import without_nan
+from ovseg_ros.evaluation.results import without_nan
 from ovseg_ros.evaluation.semseg.report import RESULTS_FILE, as_text
 from ovseg_ros.evaluation.semseg.run import run
 from ovseg_ros.evaluation.semseg.settings import read_settings

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ovseg_ros.evaluation.confusion import Confusion
-from ovseg_ros.evaluation.scenes import format_classes, without_nan
+from ovseg_ros.evaluation.results import without_nan
+from ovseg_ros.evaluation.scenes import format_classes
 from ovseg_ros.evaluation.semseg.picture import confusion_picture
 from ovseg_ros.evaluation.semseg.result import SceneResult
 from ovseg_ros.evaluation.semseg.tables import COLUMNS

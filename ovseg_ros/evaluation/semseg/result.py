@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovseg_ros.evaluation.confusion import Confusion
-from ovseg_ros.evaluation.scenes import without_nan
+from ovseg_ros.evaluation.results import without_nan
 from ovseg_ros.files import write_text
 
 FILE = "scene.json"
