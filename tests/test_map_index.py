@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,6 +51,12 @@ def filled(config: MappingConfig) -> SemanticMap:
     return semantic_map
 
 
+def about(semantic_map: SemanticMap) -> dict[str, Any]:
+    """What a map's columns leave out."""
+    names = ("config", "space", "vocabulary", "revision", "codec")
+    return {name: getattr(semantic_map, name) for name in names}
+
+
 def plain_logits(semantic_map: SemanticMap, words: Sequence[str]) -> np.ndarray:
     features = semantic_map.features.double().numpy()
     features = features / np.linalg.norm(features, axis=1, keepdims=True)
@@ -83,7 +90,7 @@ def test_many_questions_at_once_are_answered_as_one_by_one(config, kept_share):
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_labels_are_the_concepts_with_the_likeliest_name(config):
+def test_labels_are_the_concepts_with_the_likeliest_name(config, kept_share):
     semantic_map = filled(config)
     labels, confidence = label_voxels(semantic_map, DirectSpace())
     chair, seat, *others = plain_logits(semantic_map, ["chair", "seat", "table", "lamp"])
@@ -157,7 +164,7 @@ def test_an_index_follows_its_map(config, space, kept_share):
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_an_index_made_for_labels_follows_its_map(config):
+def test_an_index_made_for_labels_follows_its_map(config, kept_share):
     rng, space, semantic_map = np.random.default_rng(5), DirectSpace(), filled(config)
     with torch.inference_mode():
         label_voxels(semantic_map, space)
@@ -166,7 +173,11 @@ def test_an_index_made_for_labels_follows_its_map(config):
         lambda: semantic_map.remove(semantic_map.keys[::3].clone()),
     ):
         change()
-        assert len(label_voxels(semantic_map, space)[0]) == semantic_map.voxel_count
+        labels, confidence = label_voxels(semantic_map, space)
+        assert len(labels) == semantic_map.voxel_count
+        expected = label_voxels(SemanticMap.from_columns(semantic_map.columns, **about(semantic_map)), space)
+        assert torch.equal(labels, expected[0])
+        torch.testing.assert_close(confidence, expected[1], atol=1e-5, rtol=0)
     fresh = MapIndex(semantic_map, space, competitors(VOCABULARY)).probabilities([["table"]])
     torch.testing.assert_close(score_voxels(semantic_map, space, ["table"]), fresh, atol=1e-5, rtol=0)
 
@@ -200,6 +211,9 @@ def test_known_words_are_answered_without_reading_the_features(kept_share, monke
         return cosines(features, texts)
 
     monkeypatch.setattr(UnitFeatures, "cosines", watched)
+    label_voxels(semantic_map, space)
+    assert read == ([] if kept_share else [4])
+    read.clear()
     assert torch.equal(score_voxels(semantic_map, space, ["chair", "table"]), expected)
     assert read == ([] if kept_share else [3])
     score_voxels(semantic_map, space, ["zebra"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ import torch
 
 from ovseg_ros.meanings import best_of, encode_groups
 from ovseg_ros.query.rows import replaced, with_room, with_spare_room
-from ovseg_ros.query.unit_features import UnitFeatures
+from ovseg_ros.query.unit_features import PRODUCTS, UnitFeatures
 from ovseg_ros.types import LanguageSpace
 
 KEPT_SHARE = 0.25
@@ -55,12 +55,21 @@ class Background:
         """Compare all features with all words of the ``concepts``."""
         texts, self._owners = encode_groups(space, concepts)
         self._texts = space.logit_scale * texts.to(device)
-        self._concepts = concepts
+        self._concepts = tuple(map(tuple, concepts))
         # (M,) minus the log of the summed exponentials of the concepts' best logits, and (K, M or more) these logits,
         # so that questions for known words need not read the features; None if they would take too much memory.
         keep = torch.float32.itemsize * len(concepts) <= KEPT_SHARE * features.bytes_each
         self._against, kept = self._compared(features, keep)
         self._kept = None if kept is None else with_spare_room(kept, len(features), dim=1)
+
+    def best_logits(self, groups: Sequence[Sequence[str]]) -> Iterator[torch.Tensor] | None:
+        """(G, n) best logits for all M features, part by part, if all groups are concepts whose logits are kept."""
+        numbers = {concept: number for number, concept in enumerate(self._concepts)}
+        wanted = [numbers.get(tuple(group)) for group in groups]
+        if self._kept is None or None in wanted:
+            return None
+        kept = self._kept[:, : len(self._against)]
+        return (part[wanted] for part in torch.split(kept, max(1, PRODUCTS // len(groups)), dim=1))
 
     def contest(self, group: Sequence[str]) -> Contest:
         """What to compare with the features where a group of words is asked for."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 
 from ovseg_ros.mapping.compression import FeatureCodec
+from ovseg_ros.meanings import best_of, encode_groups
 from ovseg_ros.query.background import Background, Contest
 from ovseg_ros.query.sketch import SKETCH_BYTES, Sketch
 from ovseg_ros.query.unit_features import UnitFeatures
@@ -73,6 +74,16 @@ class FeatureIndex:
         """
         for _, part in self._features.parts(len(texts)):
             yield part.cosines(texts)
+
+    def best_logits(self, groups: Sequence[Sequence[str]]) -> Iterator[torch.Tensor]:
+        """(G, n) float32 logits of the best of each group's words, for all M features, part by part."""
+        # Where features are aligned, what is kept is lost with each change, and it takes more than these words.
+        known = self._background.best_logits(groups) if self.reads_in_place else None
+        if known is None:
+            texts, owners = encode_groups(self.space, groups)
+            scaled = self.space.logit_scale * texts.to(self.device)
+            known = (best_of(logits, owners) for logits in self.cosines(scaled))
+        yield from known
 
     def probabilities(self, groups: Sequence[Sequence[str]], at_least: float = 0.0) -> torch.Tensor:
         """How likely each feature is named by one of the words of a group rather than by another concept.

@@ -34,12 +34,10 @@ def label_voxels(
         return labels, torch.zeros(semantic_map.voxel_count, device=semantic_map.device)
     space = space_of(semantic_map, space)
     index = map_index(semantic_map, space)
-    texts, owners = encode_groups(space, groups)
     named = []
-    for products in index.cosines(texts.to(semantic_map.device)):
-        cosines = best_of(products, owners)
-        probability, best = torch.softmax(space.logit_scale * cosines, dim=0).max(dim=0)
-        known = (cosines != 0).any(dim=0)
+    for logits in index.best_logits(groups):
+        probability, best = torch.softmax(logits, dim=0).max(dim=0)
+        known = (logits != 0).any(dim=0)
         named.append((torch.where(known, best + 1, 0), torch.where(known, probability, 0.0)))
     labels, confidence = (torch.cat(parts) for parts in zip(*named, strict=True))
     return index.expand(labels), index.expand(confidence)
