@@ -84,7 +84,7 @@ class Background:
         Args:
             contests: Q groups of words.
             rows: n of the features.
-            logits: (n,) or (1,) for each word of the contests.
+            logits: (n,) for each word of the contests.
 
         Returns:
             Q times (n,) logarithms of the odds.
@@ -99,6 +99,18 @@ class Background:
                 odds = odds - torch.log1p(-share)
             result.append(odds)
         return result
+
+    def hangs_on_words(
+        self, contest: Contest, rows: slice | torch.Tensor, logits: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """(n,) whether the odds of a contest depend on the logits of words, if these are at most ``logits``."""
+        own = contest.own
+        if self._kept is None or not own.concepts:
+            return torch.ones_like(self._against[rows], dtype=torch.bool)
+        if not own.words:
+            return torch.zeros_like(self._against[rows], dtype=torch.bool)
+        known = reduce(torch.maximum, [self._kept[number, rows] for number in own.concepts])
+        return ~(reduce(torch.maximum, [logits[word] for word in own.words]) <= known)
 
     def replace(self, changed: UnitFeatures, rows: torch.Tensor, count: int) -> None:
         """Take in that there are ``count`` features, of which (n,) ``rows`` have ``changed``."""

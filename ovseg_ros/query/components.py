@@ -15,8 +15,8 @@ from ovseg_ros.geometry import KEY_BITS
 Keys = npt.NDArray[np.int64]
 Masks = npt.NDArray[np.uint64]
 
-MAX_GAP = 2
-"""The voxels of a block are the bits of one number."""
+LARGEST_GAP = 2
+"""Then a block has 4 voxels along each axis, which are the 64 bits of one number."""
 
 
 def connected_voxels(keys: Keys, max_gap: int) -> npt.NDArray[np.int64]:
@@ -35,8 +35,8 @@ def connected_voxels(keys: Keys, max_gap: int) -> npt.NDArray[np.int64]:
     Raises:
         ValueError: a larger gap.
     """
-    if not 0 <= max_gap <= MAX_GAP:
-        raise ValueError(f"max_gap must be 0 to {MAX_GAP}, got {max_gap}")
+    if not 0 <= max_gap <= LARGEST_GAP:
+        raise ValueError(f"max_gap must be 0 to {LARGEST_GAP}, got {max_gap}")
     if not len(keys):
         return np.zeros(0, dtype=np.int64)
     edge = max_gap + 2

@@ -13,7 +13,7 @@ from ovseg_ros.mapping.compression import FeatureCodec
 from ovseg_ros.meanings import best_of, encode_groups
 from ovseg_ros.query.background import Background, Contest
 from ovseg_ros.query.sketch import SKETCH_BYTES, Sketch
-from ovseg_ros.query.unit_features import UnitFeatures
+from ovseg_ros.query.unit_features import FEW_TEXTS, UnitFeatures
 from ovseg_ros.types import LanguageSpace
 
 UNCLEAR_SHARE = 0.25
@@ -32,6 +32,10 @@ class _Question(NamedTuple):
     contests: list[Contest]
     words: list[str]
     texts: torch.Tensor
+
+    def named(self, logits: torch.Tensor) -> dict[str, torch.Tensor]:
+        """(T, n) by word."""
+        return dict(zip(self.words, logits, strict=True))
 
 
 class FeatureIndex:
@@ -62,6 +66,7 @@ class FeatureIndex:
         self.negatives = tuple(map(tuple, negatives))
         self.device = device
         self._features = UnitFeatures(list(features), codec)
+        self._has_been_read = False
         self.reads_in_place = bool(getattr(space, "compares_directly", False))
         if not self.reads_in_place:
             chunks = (codec.decode(chunk) if codec else chunk.float() for chunk in self._features.chunks)
@@ -92,14 +97,14 @@ class FeatureIndex:
 
         Args:
             groups: Q groups of words.
-            at_least: nothing less likely is of interest, 0..1: it may come out as any probability below this.
+            at_least: nothing less likely is of interest, 0..1: it may come out as 0.
 
         Returns:
             (Q, M) float32 in 0..1.
         """
         question = self._question(groups)
         result = torch.empty(len(groups), len(self._features), device=self.device)
-        if question.words and 0.0 < at_least < 1.0 and self._can_be_sketched:
+        if 0.0 < at_least < 1.0 and self._is_sketched(question):
             self._likely_odds(question, math.log(at_least) - math.log1p(-at_least), result)
         else:
             self._all_odds(question, result)
@@ -123,40 +128,45 @@ class FeatureIndex:
         texts = self.space.encode_text(words) if words else torch.empty(0, 0)
         return _Question(contests, words, self.space.logit_scale * texts.to(self.device))
 
-    def _odds(
-        self, question: _Question, rows: slice | torch.Tensor, logits: Sequence[torch.Tensor] | torch.Tensor
-    ) -> list[torch.Tensor]:
-        """Q times (n,) logarithms of the odds in n features, those in ``rows``, from the logits of each word."""
-        return self._background.odds(question.contests, rows, dict(zip(question.words, logits, strict=True)))
-
     def _all_odds(self, question: _Question, result: torch.Tensor) -> None:
         """Put the logarithms of all odds into (Q, M) ``result``."""
         for where, part in self._features.parts(len(question.words)):
             # Where all words are known, nothing is read.
-            logits = part.cosines(question.texts) if question.words else ()
-            torch.stack(self._odds(question, where, logits), out=result[:, where])
+            logits = question.named(part.cosines(question.texts)) if question.words else {}
+            torch.stack(self._background.odds(question.contests, where, logits), out=result[:, where])
 
     def _likely_odds(self, question: _Question, needed: float, result: torch.Tensor) -> None:
-        """The same where they are at least ``needed``, and something less than that elsewhere."""
-        sketch, features = self._sketch, self._features
-        unclear = torch.empty(len(features), dtype=torch.bool, device=self.device)
-        silence = torch.full((len(question.words), 1), -math.inf, device=self.device)
+        """The same where they are at least ``needed``, elsewhere that or -inf."""
+        background, sketch, features = self._background, self._sketch, self._features
+        unclear: list[torch.Tensor] = []
         for where, _ in features.parts(len(question.words)):
-            most = torch.stack(self._odds(question, where, sketch.at_most(question.texts, where)), out=result[:, where])
-            # Elsewhere the words say less than what is known without them.
-            heard = most > torch.stack(self._odds(question, where, silence))
-            unclear[where] = ((most >= needed) & heard).any(dim=0)
-        rows = unclear.nonzero().squeeze(1)
-        if len(rows) > UNCLEAR_SHARE * len(features):
-            self._all_odds(question, result)
-            return
-        for some in torch.split(rows, PICKED):
-            logits = features.at(some).cosines(question.texts)
-            result[:, some] = torch.stack(self._odds(question, some, logits))
+            bounds = question.named(sketch.at_most(question.texts, where))
+            most = torch.stack(background.odds(question.contests, where, bounds), out=result[:, where])
+            unlikely = most < needed
+            open_ends = torch.stack([background.hangs_on_words(c, where, bounds) for c in question.contests])
+            unclear.append(where.start + (open_ends & ~unlikely).any(dim=0).nonzero().squeeze(1))
+            most.masked_fill_(unlikely, -math.inf)
+            if sum(map(len, unclear)) > UNCLEAR_SHARE * len(features):
+                if sketch.dated:
+                    del self._sketch
+                self._all_odds(question, result)
+                return
+        for some in torch.split(torch.cat(unclear), PICKED):
+            logits = question.named(features.at(some).cosines(question.texts))
+            result[:, some] = torch.stack(background.odds(question.contests, some, logits))
 
-    @property
-    def _can_be_sketched(self) -> bool:
-        return self.reads_in_place and self._features.codec is None and self._features.bytes_each >= SKETCHED_BYTES
+    def _is_sketched(self, question: _Question) -> bool:
+        """Whether to look at a sketch before features are read.
+
+        Not where it is no smaller than they are, for many words, which take more time than reading does, or for the
+        first question: there may be no second, and a sketch takes as long as some ten of them.
+        """
+        if not 0 < len(question.words) <= FEW_TEXTS or not self.reads_in_place:
+            return False
+        if self._features.codec is not None or self._features.bytes_each < SKETCHED_BYTES:
+            return False
+        first, self._has_been_read = not self._has_been_read, True
+        return not first
 
     @cached_property
     def _background(self) -> Background:

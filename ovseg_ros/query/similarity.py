@@ -38,7 +38,7 @@ def noun_scores(
     """(Q, N) float32 in 0..1: softmax probability of each phrase's noun against the words it competes with.
 
     The space is that from `space_of`. A phrase without a noun fits every voxel: 1. What is less than ``at_least`` may
-    come out as anything less than that.
+    come out as 0.
     """
     index = map_index(semantic_map, space)
     nouns = [i for i, phrase in enumerate(phrases) if phrase.names]

@@ -13,7 +13,7 @@ NUMBERS = 32
 SKETCH_BYTES = NUMBERS * torch.float32.itemsize
 
 SAMPLES = 8192
-"""Features that the directions are chosen by."""
+"""Features that the directions are chosen by, at most."""
 
 GROWTH = 2
 """When there are so many times as many features, the directions are chosen anew."""
@@ -34,16 +34,23 @@ class Sketch:
         self._directions = _main_directions(features)
         self._numbers = with_spare_room(self._of(features), len(features), dim=0)
         self._count = self._fitted = len(features)
+        self._changed = 0
 
     @property
     def outgrown(self) -> bool:
         """Whether the directions were chosen by too few of the features."""
         return self._count >= GROWTH * self._fitted
 
+    @property
+    def dated(self) -> bool:
+        """Whether as many features have changed since as the directions were chosen by."""
+        return self._changed >= self._fitted
+
     def replace(self, changed: UnitFeatures, rows: torch.Tensor, count: int) -> None:
         """Take in that there are ``count`` features, of which (n,) ``rows`` have ``changed``."""
         self._numbers = with_room(self._numbers, count, dim=0).index_copy_(0, rows, self._of(changed))
         self._count = count
+        self._changed += len(rows)
 
     def at_most(self, texts: torch.Tensor, part: slice) -> torch.Tensor:
         """(T, C) texts -> (T, n) float32: no product of these and n of the unit features is larger."""
@@ -51,15 +58,14 @@ class Sketch:
         rest = _rest(texts.square().sum(dim=1), along)
         columns = torch.cat((along, rest[:, None]), dim=1)
         # For rows as short as these the routine for a single column is the fastest.
-        numbers = self._numbers[: self._count][part]
+        numbers = self._numbers[part]
         return torch.mv(numbers, columns[0])[None] if len(columns) == 1 else (numbers @ columns.T).T
 
     def _of(self, features: UnitFeatures) -> torch.Tensor:
         """(M, R + 1) of M features: R numbers along the directions, and the length of the rest."""
-        numbers = torch.empty(len(features), NUMBERS, device=self._directions.device)
+        numbers = torch.empty(len(features), len(self._directions) + 1, device=self._directions.device)
         for where, part in features.parts(len(self._directions)):
-            along = part.cosines(self._directions).T
-            numbers[where, :-1] = along
+            along = numbers[where, :-1].copy_(part.cosines(self._directions).T)
             # Features of no length are no unit features and have no rest.
             numbers[where, -1] = _rest((part.scales > 0).float(), along)
         return numbers
@@ -71,9 +77,11 @@ def _rest(squares: torch.Tensor, along: torch.Tensor) -> torch.Tensor:
 
 
 def _main_directions(features: UnitFeatures) -> torch.Tensor:
-    """(R, C) unit vectors."""
-    rows = torch.arange(0, len(features), max(1, len(features) // SAMPLES), device=features.scales.device)
+    """(R, C) unit vectors, R of up to C."""
+    rows = torch.arange(0, len(features), max(1, -(-len(features) // SAMPLES)), device=features.scales.device)
     units = torch.cat([chunk.float() for chunk in features.at(rows).chunks]) * features.scales[rows, None]
+    # One feature that isn't finite must not spoil the directions of all.
+    units = units.nan_to_num_(0.0, 0.0, 0.0)
     # In rising order of how much of the features' length they hold.
     directions = torch.linalg.eigh(units.T @ units).eigenvectors
     return directions[:, 1 - NUMBERS :].T.contiguous()
