@@ -83,7 +83,8 @@ class FeatureIndex:
     def best_logits(self, groups: Sequence[Sequence[str]]) -> Iterator[torch.Tensor]:
         """(G, n) float32 logits of the best of each group's words, for all M features, part by part."""
         # Where features are aligned, what is kept is lost with each change, and it takes more than these words.
-        known = self._background.best_logits(groups) if self.reads_in_place else None
+        competing = set(map(tuple, groups)).issubset(self.negatives)
+        known = self._background.best_logits(groups) if competing and self.reads_in_place else None
         if known is None:
             texts, owners = encode_groups(self.space, groups)
             scaled = self.space.logit_scale * texts.to(self.device)
