@@ -38,6 +38,7 @@ from ovseg_ros.ros.session import MapSession
 from ovseg_ros.segmentation import load_segmenter
 from ovseg_ros.simulation import CLASSES, RoomSequence
 from ovseg_ros.types import Intrinsics, Segmenter, segment
+from ovseg_ros.vocabulary import Vocabulary
 
 VIEWS = 16
 SEED = 9003
@@ -118,14 +119,14 @@ def measure(voxels: int, queries: int, rate: float, pause: float, size: tuple[in
         path = Path(folder) / "large.ovmap"
         storage.save(large_map(voxels, segmenter), path)
         session.load(str(path))
-    words = segmenter.vocabulary.names
+    words, strange = segmenter.vocabulary.names, unknown_words(segmenter.vocabulary)
     mapping = Mapping(session, size, rate)
     first = ask(session, words, 1, 0.0, "first")
     quiet = ask(session, words, max(2, queries // 4), 0.0, "quiet")
     before, begin = session.revision, time.perf_counter()
     with mapping:
-        sketched = ask(session, unknown_words(words), 2, 0.0, "first unknown words")
-        unknown = ask(session, unknown_words(words)[2:], queries, pause, "unknown words")
+        sketched = ask(session, strange[:2], 2, 0.0, "first unknown words")
+        unknown = ask(session, strange[2:], queries, pause, "unknown words")
         busy = ask(session, words, queries, pause, "while mapping")
     lasted = time.perf_counter() - begin
     return {
@@ -142,9 +143,9 @@ def measure(voxels: int, queries: int, rate: float, pause: float, size: tuple[in
     }
 
 
-def unknown_words(names: Sequence[str]) -> list[str]:
-    """Things that no room has, and other words for those that they have."""
-    others = (word for entry in CLASSES for word in entry.held_out if word not in names)
+def unknown_words(vocabulary: Vocabulary) -> list[str]:
+    """Things that no room has, and words for things that they have that the vocabulary doesn't know."""
+    others = (word for entry in CLASSES for word in entry.held_out if vocabulary.number_of(word) is None)
     return [word for pair in zip_longest(OTHER_THINGS, others) for word in pair if word]
 
 

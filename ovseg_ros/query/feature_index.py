@@ -137,7 +137,7 @@ class FeatureIndex:
             torch.stack(self._background.odds(question.contests, where, logits), out=result[:, where])
 
     def _likely_odds(self, question: _Question, needed: float, result: torch.Tensor) -> None:
-        """The same where they are at least ``needed``, elsewhere that or -inf."""
+        """The same, but maybe -inf for odds that are less than ``needed``."""
         background, sketch, features = self._background, self._sketch, self._features
         unclear: list[torch.Tensor] = []
         for where, _ in features.parts(len(question.words)):
